@@ -79,13 +79,13 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    """Give an empty ``site-packages`` folder; ``type(site)(path)`` makes another one."""
+    """Return an empty ``site-packages`` folder; ``type(site)(path)`` makes another one."""
     return Site(tmp_path / "site-packages")
 
 
 @pytest.fixture
 def make(plugin_host):
-    """Give a function that makes a shop whose plugins are on, each by its slug.
+    """Return a function that makes a shop whose plugins are on, each by its slug.
 
     It takes what `plugin_host` takes, and returns the registry. A test in which plugins fail says
     so with ``fails``; in any other a failure fails the test.
@@ -173,7 +173,7 @@ class FolderInstaller:
 
 @pytest.fixture
 def folder_installer(tmp_path: Path) -> Iterator[FolderInstaller]:
-    """Give an installer with an environment of its own, off the path again after the test."""
+    """Yield an installer with an environment of its own, off the path again after the test."""
     environment = tmp_path / "plugins.d"
     path = list(sys.path)
     yield FolderInstaller(environment)

@@ -20,7 +20,7 @@ MODULE = "from plugreg import Plugin\nclass Panel(Plugin): ...\n"
 
 @pytest.fixture
 def shop(site, monkeypatch):
-    """Give a registry with plugins in packages, a namespace package and a module, all active."""
+    """Yield a registry with plugins in packages, a namespace package and a module, all active."""
     site.dist(
         "assets-one",
         entry_points={

@@ -21,7 +21,7 @@ FOLDER = Path(__file__).parent.parent / "benchmarks"
 
 @pytest.fixture
 def sites(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Give the module that fabricates sites."""
+    """Return the module that fabricates sites."""
     monkeypatch.syspath_prepend(str(FOLDER))
     monkeypatch.delitem(sys.modules, "sites", raising=False)
     return importlib.import_module("sites")
@@ -40,7 +40,7 @@ def run(folder: Path, *options: str) -> str:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Give the folder of a run of one small case, with what it wrote, and what it printed."""
+    """Return the folder of a run of one small case, with what it wrote, and what it printed."""
     folder = tmp_path_factory.mktemp("benchmarks")
     return folder, run(folder, CASE, "--json=out.json", "--svg=pictures")
 

@@ -70,7 +70,7 @@ PLUGINS = [("a-mail", Mail), ("b-faulty", Faulty), ("c-mail", Mail), ("d-counter
 
 @pytest.fixture
 def open_registry(make):
-    """Give a function that makes a registry with these plugins."""
+    """Return a function that makes a registry with these plugins."""
 
     def open_registry(plugins=PLUGINS, **options):
         return make(Hooks, *plugins, **options)

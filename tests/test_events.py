@@ -471,7 +471,7 @@ class Ear(EventMixin, Plugin):
 
 @pytest.fixture
 def ear():
-    """Give a class of its own whose ``look`` can be set."""
+    """Return a class of its own whose ``look`` can be set."""
     return type("OwnEar", (Ear,), {})
 
 

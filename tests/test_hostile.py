@@ -25,7 +25,7 @@ LONGEST = 1_100
 class Hooks:
     @hookspec
     def price(self, item):
-        """Give a price."""
+        """Return a price."""
 
 
 class Good(Plugin):

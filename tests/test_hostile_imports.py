@@ -36,7 +36,7 @@ def source(price, name="Tea"):
 class Hooks:
     @hookspec
     def price(self, item):
-        """Give a price."""
+        """Return a price."""
 
 
 class Good(Plugin):
@@ -78,7 +78,7 @@ def load():
 
 @pytest.fixture
 def folder(tmp_path):
-    """Give a folder of plugins with one good plugin, ``tea``."""
+    """Return a folder of plugins with one good plugin, ``tea``."""
     path = tmp_path / "folder"
     path.mkdir()
     (path / "tea.py").write_text(source(2))

@@ -23,7 +23,7 @@ from plugreg.storage import MemoryStorage
 class Hooks:
     @hookspec
     def price(self, item: str) -> float | None:
-        """Give a price."""
+        """Return a price."""
 
 
 class Good(Plugin):

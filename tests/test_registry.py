@@ -39,7 +39,7 @@ from plugreg.storage import MemoryStorage
 class Hooks:
     @hookspec
     def price(self, item: str) -> float | None:
-        """Give a price."""
+        """Return a price."""
 
     @hookspec(historic=True)
     def opened(self, shop: str) -> None:
@@ -822,7 +822,7 @@ class TestHooksOfPlugreg:
             class More:
                 @hookspec
                 def prize(self) -> None:
-                    """Give a prize."""
+                    """Return a prize."""
 
             registry.manager.add_hookspecs(More)
             registry.reload()

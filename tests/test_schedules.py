@@ -54,7 +54,7 @@ class Varying(Busy):
 
 @pytest.fixture
 def tasks_module(monkeypatch):
-    """Give the module ``shop_tasks``, which a plugin names in its tasks."""
+    """Return the module ``shop_tasks``, which a plugin names in its tasks."""
     module = ModuleType("shop_tasks")
     monkeypatch.setitem(sys.modules, "shop_tasks", module)
     return module

@@ -105,7 +105,7 @@ def run(code, *arguments):
 
 @pytest.fixture
 def filled(site):
-    """Give a function that fills the site with a wanted plugin, others, and mere distributions."""
+    """Return a function that fills the site with a wanted plugin, others, and distributions."""
 
     def fill(others):
         site.dist(

@@ -22,19 +22,19 @@ class Clock:
 
 @pytest.fixture
 def clock():
-    """Give a clock."""
+    """Return a clock."""
     return Clock()
 
 
 @pytest.fixture
 def opened():
-    """Give the list of the arguments with which circuits opened."""
+    """Return the list of the arguments with which circuits opened."""
     return []
 
 
 @pytest.fixture
 def circuits(clock, opened):
-    """Give circuits with a policy."""
+    """Return circuits with a policy."""
     return Circuits(POLICY, lambda *given: opened.append(given), clock)
 
 

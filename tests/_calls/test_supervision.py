@@ -58,7 +58,7 @@ def tea():
 
 @pytest.fixture
 def open_registry(tea):
-    """Give a function that makes a loaded registry with two plugins."""
+    """Yield a function that makes a loaded registry with two plugins."""
     opened = []
 
     def make(**options):

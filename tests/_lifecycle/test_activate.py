@@ -18,7 +18,7 @@ from plugreg.records import LoadedPlugin, PluginSpec, Source, Stage
 class Hooks:
     @hookspec
     def price(self, item):
-        """Give a price."""
+        """Return a price."""
 
 
 class First:

@@ -16,7 +16,7 @@ from plugreg.registry import PluginRegistry
 class Hooks:
     @hookspec
     def price(self, item):
-        """Give a price."""
+        """Return a price."""
 
 
 def rules(**options):

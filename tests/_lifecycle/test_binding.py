@@ -41,7 +41,7 @@ def storage():
 
 @pytest.fixture
 def bound(storage):
-    """Give a function that binds a slug; both kinds of setting have the same keys."""
+    """Return a function that binds a slug; both kinds of setting have the same keys."""
     store = SettingsStore(storage, lambda *_: None)
     plugin_rows = PluginRows(storage)
 

@@ -28,7 +28,7 @@ GROUP = "build.plugins"
 class Hooks:
     @hookspec
     def price(self, item):
-        """Give a price."""
+        """Return a price."""
 
 
 class Noting(Plugin):

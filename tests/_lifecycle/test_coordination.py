@@ -80,7 +80,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def start(path):
-    """Give a function that loads one more registry on the same file, as another process has it."""
+    """Yield a function that loads one more registry on the same file, as another process has it."""
     started = []
 
     def start(**options):

@@ -112,7 +112,7 @@ class Damaged:
 
 @pytest.fixture(params=["content", "text", "object", "bytes"])
 def store(request, tmp_path):
-    """Give a store whose rows are damaged in each way there is."""
+    """Yield a store whose rows are damaged in each way there is."""
     made = Damaged(request.param, tmp_path)
     yield made
     made.storage.close()

@@ -28,7 +28,7 @@ PATIENCE = 20.0
 class Hooks:
     @hookspec
     def price(self, item):
-        """Give a price."""
+        """Return a price."""
 
 
 class Cup(Plugin):

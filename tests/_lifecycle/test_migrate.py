@@ -556,7 +556,7 @@ with PluginRegistry("shop", builtin=[Tea], storage=storage, new_plugins="active"
 class TestProcesses:
     @pytest.fixture
     def start(self, tmp_path):
-        """Give a function that starts a host in a process of its own on the same store."""
+        """Return a function that starts a host in a process of its own on the same store."""
         path = tmp_path / "store.json"
         filled(Yard(TinyDBStorage(path)))
 

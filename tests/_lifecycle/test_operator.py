@@ -87,7 +87,7 @@ def gate():
 
 @pytest.fixture
 def start(storage, gate):
-    """Give a function that starts a registry on the storage, as one more process has it."""
+    """Yield a function that starts a registry on the storage, as one more process has it."""
     started = []
 
     def start(**options):

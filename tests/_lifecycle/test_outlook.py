@@ -14,7 +14,7 @@ PLUGIN = "from plugreg import Plugin\n\nclass Tea(Plugin):\n    pass\n"
 
 @pytest.fixture
 def registry(site, monkeypatch):
-    """Give a registry with plugins that need one another, or another host."""
+    """Yield a registry with plugins that need one another, or another host."""
     monkeypatch.syspath_prepend(str(site))
     for slug, metadata in (
         ("tea", ""),

@@ -105,7 +105,7 @@ def storage():
 
 @pytest.fixture
 def start(storage):
-    """Give a function that starts one more process; by default it can find tea and milk."""
+    """Yield a function that starts one more process; by default it can find tea and milk."""
     started = []
 
     def start(*plugins, **options):

@@ -103,7 +103,7 @@ class Waiting(Plugin):
 
 @pytest.fixture
 def waiting():
-    """Give a class of plugin of its own."""
+    """Return a class of plugin of its own."""
     return type("Waiting", (Waiting,), {})
 
 

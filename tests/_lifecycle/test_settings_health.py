@@ -44,7 +44,7 @@ def storage():
 
 @pytest.fixture
 def serve(storage):
-    """Give a function that makes and loads a registry."""
+    """Yield a function that makes and loads a registry."""
     made = []
 
     def serve(**options):

@@ -65,7 +65,7 @@ class Shop:
         )
 
     def registry(self, **how):
-        """Give a registry that is loaded."""
+        """Return a registry that is loaded."""
         made = PluginRegistry("shop", storage=self.storage, **how)
         self.made.append(made)
         made.load()

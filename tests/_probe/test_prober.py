@@ -558,7 +558,7 @@ def running(pid):
 class TestNothingIsLeft:
     @pytest.fixture
     def pids(self, tmp_path):
-        """Give the file in which a plugin writes the numbers of its processes."""
+        """Yield the file in which a plugin writes the numbers of its processes."""
         file = tmp_path / "pids"
         yield file
         for name in file.read_text(encoding="ascii").split():

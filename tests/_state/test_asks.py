@@ -43,7 +43,7 @@ def url(request, tmp_path):
 
 @pytest.fixture
 def start(url, monkeypatch):
-    """Give a function that loads one more registry on the store, as another process has it."""
+    """Yield a function that loads one more registry on the store, as another process has it."""
     monkeypatch.setattr(Tea, "made", 0)
     monkeypatch.setattr(Moody, "is_sound", False)
     started = []

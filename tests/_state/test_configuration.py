@@ -21,7 +21,7 @@ class Milk(SettingsMixin, Plugin):
 
 @pytest.fixture
 def registry():
-    """Give a registry with three plugins, of which the first is off; two have a leftover."""
+    """Yield a registry with three plugins, of which the first is off; two have a leftover."""
     storage = MemoryStorage()
     with storage.transaction() as transaction:
         for slug in ("milk", "tea"):

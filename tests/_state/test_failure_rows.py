@@ -78,7 +78,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def start(path):
-    """Give a function that loads a registry on the store."""
+    """Yield a function that loads a registry on the store."""
     started = []
 
     def start(**options):

@@ -14,7 +14,7 @@ from plugreg.storage.quiet_commits import is_quiet
 
 @pytest.fixture(params=["memory", "tinydb"])
 def storage(request, tmp_path):
-    """Give an empty storage."""
+    """Yield an empty storage."""
     if request.param == "memory":
         yield MemoryStorage()
     else:

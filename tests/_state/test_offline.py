@@ -26,7 +26,7 @@ class Tea(SettingsMixin, Plugin):
 
 @pytest.fixture
 def registry(site, monkeypatch):
-    """Give a registry with one plugin, which is off."""
+    """Yield a registry with one plugin, which is off."""
     monkeypatch.syspath_prepend(str(site))
     points = {"shop.plugins": {"tea": "shop_tea:Tea"}}
     site.dist("shop-tea", "1.0", points, modules={"shop_tea.py": PLUGIN})

@@ -104,7 +104,7 @@ def shop(site, tmp_path):
 
 @pytest.fixture
 def safe(shop, monkeypatch):
-    """Give a function that returns a registry in safe mode beside the service."""
+    """Yield a function that returns a registry in safe mode beside the service."""
     opened = []
 
     def safe():

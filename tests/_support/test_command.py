@@ -53,7 +53,7 @@ def python(code, *arguments, **how):
 
 
 def is_free(lock: Path) -> bool:
-    """Tell whether whoever held the lock has ended."""
+    """Return whether whoever held the lock has ended."""
     with lock.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

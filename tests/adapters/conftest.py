@@ -346,7 +346,7 @@ RULES = ("test_behaviour_", "test_options")
 
 @pytest.fixture
 def registry() -> PluginRegistry:
-    """Give a loaded registry of one active plugin, ``tea``, that has a setting."""
+    """Yield a loaded registry of one active plugin, ``tea``, that has a setting."""
     from plugreg import Plugin
     from plugreg.mixins import SettingsMixin
 
@@ -361,12 +361,12 @@ def registry() -> PluginRegistry:
 
 @pytest.fixture
 def api(registry) -> PluginAPI:
-    """Give the plugin API of the registry. It starts no child process before an activation."""
+    """Return the plugin API of the registry. It starts no child process before an activation."""
     return PluginAPI(registry, probe=False)
 
 
 def pytest_generate_tests(metafunc):
-    """Give ``make_client``, which makes a Client of a registry or PluginAPI, one way at a time.
+    """Yield ``make_client``, which makes a Client of a registry or PluginAPI, one way at a time.
 
     It takes the options of the adapters, ``prefix`` and ``identify`` (None: nobody is known).
 
@@ -384,5 +384,5 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture
 def client(make_client, api) -> Client:
-    """Give a Client of the plugin API; see the class for how it is called."""
+    """Return a Client of the plugin API; see the class for how it is called."""
     return make_client(api)

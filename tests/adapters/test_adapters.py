@@ -30,7 +30,7 @@ FRAMEWORKS = ["starlette", "fastapi", "django", "flask"]
 
 @pytest.fixture
 def ways(request):
-    """Give the module of the helpers."""
+    """Return the module of the helpers."""
     return request.config.pluginmanager.get_plugin(str(Path(__file__).parent / "conftest.py"))
 
 

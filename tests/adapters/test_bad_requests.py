@@ -75,7 +75,7 @@ def registry(shop):
 
 @pytest.fixture
 def refused(shop, client):
-    """Give a function that sends what must be refused, and returns the body of the answer."""
+    """Return a function that sends what must be refused, and returns the body of the answer."""
 
     def refused(status, method, path, **request):
         before = shop.state()

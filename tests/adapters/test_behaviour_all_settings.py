@@ -36,7 +36,7 @@ def storage():
 
 @pytest.fixture
 def registry(storage):
-    """Give two plugins in service, and one that was set up and then switched off."""
+    """Yield two plugins in service, and one that was set up and then switched off."""
     with PluginRegistry(
         "shop", builtin=[Tea, Apple, Milk], storage=storage, new_plugins="active"
     ) as registry:

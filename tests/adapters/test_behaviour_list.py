@@ -57,7 +57,7 @@ class Gone(Plugin):
 
 @pytest.fixture
 def registry():
-    """Give six plugins: two active, one mandatory, two off (one a sample), one not there."""
+    """Return six plugins: two active, one mandatory, two off (one a sample), one not there."""
     storage = MemoryStorage()
     with PluginRegistry("shop", builtin=[Gone], storage=storage) as before:
         before.load()

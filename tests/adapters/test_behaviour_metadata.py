@@ -25,7 +25,7 @@ class Milk(Plugin): ...
 
 @pytest.fixture
 def registry():
-    """Give one plugin that is off, and one that is no longer there."""
+    """Yield one plugin that is off, and one that is no longer there."""
     storage = MemoryStorage()
     with PluginRegistry("shop", builtin=[Milk], storage=storage) as before:
         before.load()

@@ -40,7 +40,7 @@ class Sample(Plugin): ...
 
 @pytest.fixture
 def shelf(folder_installer):
-    """Give an installer that has two distributions."""
+    """Yield an installer that has two distributions."""
     files = {f"{MODULE}.py": SOURCE}
     sauces = {"ketchup": f"{MODULE}:Ketchup", "mustard": f"{MODULE}:Mustard"}
     folder_installer.ready = {

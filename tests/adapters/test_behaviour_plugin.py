@@ -206,7 +206,7 @@ class TestRetrieve:
 class TestPackages:
     @pytest.fixture
     def registry(self, site, monkeypatch):
-        """Give a plugin of a distribution, and one of the same that cannot be made."""
+        """Yield a plugin of a distribution, and one of the same that cannot be made."""
         module = "behaviour_coffee"
         site.dist(
             "shop-coffee",
@@ -294,7 +294,7 @@ class TestByHand:
 class TestFolders:
     @pytest.fixture
     def registry(self, tmp_path):
-        """Give a registry that looks for plugins in a folder."""
+        """Yield a registry that looks for plugins in a folder."""
         (tmp_path / "secret" / "plugs").mkdir(parents=True)
         source = "from plugreg import Plugin\nclass {}(Plugin): NAME = '{}'\n"
         (tmp_path / "secret/plugs/tea.py").write_text(source.format("Tea", "Tea"))

@@ -81,7 +81,7 @@ class Kinds(SettingsMixin, Plugin):
 
 @pytest.fixture
 def kinds():
-    """Give a registry with a plugin whose settings are of many types."""
+    """Yield a registry with a plugin whose settings are of many types."""
     with PluginRegistry("shop", builtin=[Kinds], new_plugins="active") as registry:
         registry.load()
         yield registry
@@ -170,7 +170,7 @@ def registry(storage):
 
 @pytest.fixture
 def api(registry):
-    """Give an API whose host knows where parts are, and fails for all else."""
+    """Return an API whose host knows where parts are, and fails for all else."""
     return PluginAPI(registry, model_url={"part.part": "/api/part/"}.__getitem__)
 
 

@@ -45,7 +45,7 @@ def serving(*plugins, **options):
 
 @pytest.fixture
 def ask(make_client):
-    """Give a function that asks for panels of these plugins; ``ask.client`` asks on."""
+    """Yield a function that asks for panels of these plugins; ``ask.client`` asks on."""
     opened = []
 
     def asking(*plugins, kind="panel", query=(), actor=USER, **options):

@@ -78,7 +78,7 @@ def registry():
 
 @pytest.fixture
 def values(registry):
-    """Give the native values of the plugin."""
+    """Return the native values of the plugin."""
     return registry.settings("discount")
 
 

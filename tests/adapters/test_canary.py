@@ -115,7 +115,7 @@ def fails(*_args, **_kwargs):
 class Hooks:
     @hookspec
     def price(self, item):
-        """Give a price."""
+        """Return a price."""
 
 
 class Quiet(SettingsMixin, Plugin):
@@ -246,7 +246,7 @@ class Shop:
 
 @pytest.fixture
 def make_shop(tmp_path, monkeypatch, caplog):
-    """Give a function that makes a Shop; at the end nothing of it must be in the logs."""
+    """Yield a function that makes a Shop; at the end nothing of it must be in the logs."""
     caplog.set_level(logging.DEBUG)
     made = []
 

@@ -25,13 +25,13 @@ CHUNKED = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
 
 @pytest.fixture
 def ways(request):
-    """Give the module of the helpers."""
+    """Return the module of the helpers."""
     return request.config.pluginmanager.get_plugin(str(Path(__file__).parent / "conftest.py"))
 
 
 @pytest.fixture(params=["django", "flask"])
 def application(request, ways, api):
-    """Give a WSGI application to which a header names the actor."""
+    """Return a WSGI application to which a header names the actor."""
     if request.param == "django":
         from plugreg.adapters.django import urlpatterns
 
@@ -47,7 +47,7 @@ def application(request, ways, api):
 
 @pytest.fixture
 def send(application, ways):
-    """Give a function that calls the application with a raw body, and gives the status code."""
+    """Return a function that calls the application with a raw body, and gives the status code."""
     from werkzeug.test import create_environ, run_wsgi_app
 
     def send(path, body, *, method="PATCH", kind=JSON, actor=SUPERUSER, **environ):

@@ -63,7 +63,7 @@ def storage():
 
 @pytest.fixture
 def registries(storage):
-    """Give two registries on one storage, as two processes have them."""
+    """Yield two registries on one storage, as two processes have them."""
     Slow.made, Slow.goes_on = 0, threading.Event()
     made = [
         PluginRegistry(
@@ -87,7 +87,7 @@ def there(registries):
 
 @pytest.fixture
 def ask(registries):
-    """Give a function that asks as every adapter does, and returns the body of the answer."""
+    """Return a function that asks as every adapter does, and returns the body of the answer."""
     responder = Responder(registries[0])
 
     def ask(path):

@@ -240,7 +240,7 @@ class Broken(Plugin):
 
 @pytest.fixture
 def registry():
-    """Give a loaded registry with three plugins, of which one is broken and one off."""
+    """Yield a loaded registry with three plugins, of which one is broken and one off."""
     with PluginRegistry(
         "shop",
         builtin=[("tea", Tea), ("milk", Milk), ("broken", Broken)],
@@ -254,13 +254,13 @@ def registry():
 
 @pytest.fixture
 def visitor(registry):
-    """Give a superuser in front of the page."""
+    """Return a superuser in front of the page."""
     return Visitor(make_responder(registry, True))
 
 
 @pytest.fixture
 def visit_as(registry):
-    """Give a function that makes a visitor of a grade, with options of the page."""
+    """Return a function that makes a visitor of a grade, with options of the page."""
 
     def make(actor, *, prefix="", language="en", **options):
         return Visitor(make_responder(registry, AdminPage(**options)), actor, prefix, language)
@@ -270,7 +270,7 @@ def visit_as(registry):
 
 @pytest.fixture
 def visitor_of():
-    """Give a function that makes a visitor of any registry or PluginAPI."""
+    """Return a function that makes a visitor of any registry or PluginAPI."""
 
     def make(registry, actor=SUPERUSER, **options):
         return Visitor(make_responder(registry, AdminPage(**options)), actor)
@@ -280,5 +280,5 @@ def visitor_of():
 
 @pytest.fixture(params=GRADES)
 def grade(request):
-    """Give each grade in turn, as its name and an actor."""
+    """Return each grade in turn, as its name and an actor."""
     return request.param, GRADES[request.param]

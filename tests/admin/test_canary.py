@@ -44,7 +44,7 @@ class Tell(SettingsMixin, UserInterfaceMixin, Plugin):
 
 @pytest.fixture
 def telling(monkeypatch):
-    """Give a loaded registry whose plugin has told its secrets in every way."""
+    """Yield a loaded registry whose plugin has told its secrets in every way."""
     monkeypatch.setenv("CANARY", OF_ENV)
     overrides = {"tell": {"FIXED": FIXED, "ENV": {"$env": "CANARY"}}}
     with PluginRegistry(

@@ -18,7 +18,7 @@ from plugreg.storage import MemoryStorage
 
 @pytest.fixture
 def send(visitor):
-    """Give a function that sends fields with a valid token, and returns the response."""
+    """Return a function that sends fields with a valid token, and returns the response."""
     token = visitor().doc.tags_of("csrf_token")["value"]
 
     def post(path, fields):

@@ -17,7 +17,7 @@ TEA = {"page_tea.py": "from plugreg import Plugin\nclass Tea(Plugin):\n    pass\
 
 @pytest.fixture
 def shop(folder_installer):
-    """Give a loaded registry that can install ``shop-tea``."""
+    """Yield a loaded registry that can install ``shop-tea``."""
     folder_installer.ready = {"shop-tea": ("1.0", {"tea": "page_tea:Tea"}, TEA)}
     with PluginRegistry("shop", installer=folder_installer, storage=MemoryStorage()) as made:
         made.load()
@@ -26,7 +26,7 @@ def shop(folder_installer):
 
 @pytest.fixture
 def screen(shop, visitor_of):
-    """Give the screen for installing, before a superuser."""
+    """Return the screen for installing, before a superuser."""
     return visitor_of(shop)("install/")
 
 

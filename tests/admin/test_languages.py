@@ -20,7 +20,7 @@ GERMAN = FOLDER / "locale" / "de" / "LC_MESSAGES" / "plugreg.po"
 
 @pytest.fixture(scope="module")
 def german():
-    """Give the German catalogue."""
+    """Return the German catalogue."""
     with GERMAN.open("rb") as file:
         return read_po(file, locale="de")
 

@@ -130,7 +130,7 @@ def test_an_unknown_plugin_among_the_selected_is_told(visitor, registry):
 
 @pytest.fixture(params=["normal", "safe mode"])
 def depending(request, site, monkeypatch):
-    """Give a registry in which tray needs cup, and cup needs tea; in safe mode, too."""
+    """Yield a registry in which tray needs cup, and cup needs tea; in safe mode, too."""
     monkeypatch.syspath_prepend(str(site))
     for slug, metadata in (
         ("tea", ""),

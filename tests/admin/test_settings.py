@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def form(visitor):
-    """Give the settings tab of the plugin ``tea``."""
+    """Return the settings tab of the plugin ``tea``."""
     return visitor("plugins/tea/settings/")
 
 

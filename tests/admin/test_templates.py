@@ -9,7 +9,7 @@ from plugreg.admin import AdminPage, make_responder
 
 @pytest.fixture
 def superuser(visit_as):
-    """Give a function that makes a superuser before a page with options."""
+    """Return a function that makes a superuser before a page with options."""
     from plugreg.api import Actor
 
     return lambda **options: visit_as(Actor(1, is_staff=True, is_superuser=True), **options)

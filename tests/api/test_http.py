@@ -72,7 +72,7 @@ def registry(make):
 
 @pytest.fixture
 def ask(registry):
-    """Give a function that makes a request and gives status, headers, and the JSON answered."""
+    """Return a function that makes a request and gives status, headers, and the JSON answered."""
     responder = Responder(registry)
 
     def ask(method, path, actor=SUPERUSER, **fields):

@@ -50,7 +50,7 @@ def rows_of(page):
 
 @pytest.fixture(params=LISTS)
 def ask(request, api):
-    """Give a function that asks for a page of one of the two lists."""
+    """Return a function that asks for a page of one of the two lists."""
     return lambda **query: getattr(api, request.param)(STAFF, **query)
 
 

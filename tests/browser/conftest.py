@@ -46,7 +46,7 @@ def missing(reason):
 
 @pytest.fixture(scope="module")
 def chromium():
-    """Give the browser, to one module: its driver has an event loop run in this thread."""
+    """Yield the browser, to one module: its driver has an event loop run in this thread."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         missing("no chromium is on the path; run: make browser")
@@ -63,7 +63,7 @@ def chromium():
 
 @pytest.fixture(scope="session")
 def axe():
-    """Give the source of axe-core, which the browser runs."""
+    """Return the source of axe-core, which the browser runs."""
     try:
         import axe_playwright_python
     except ImportError:
@@ -74,7 +74,7 @@ def axe():
 
 @pytest.fixture(scope="session")
 def samples():
-    """Give a folder with all sample distributions."""
+    """Return a folder with all sample distributions."""
     named = os.environ.get("PLUGREG_SAMPLES")
     folder = Path(named) if named else Path(__file__).parents[2] / "build" / "samples"
     if not (folder / "shop").is_dir():
@@ -84,7 +84,7 @@ def samples():
 
 @pytest.fixture(scope="session")
 def start_host(samples, tmp_path_factory):
-    """Give a context manager that runs ``served.py``, whose value is the address of its page."""
+    """Return a context manager that runs ``served.py``, whose value is the address of its page."""
 
     @contextmanager
     def start(**options):
@@ -118,7 +118,7 @@ def _obey_modes():
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory):
-    """Give a folder with the wheel of a plugin that can be installed."""
+    """Return a folder with the wheel of a plugin that can be installed."""
     folder = tmp_path_factory.mktemp("wheels")
     info = "shop_stars-1.0.dist-info"
     files = {
@@ -136,14 +136,14 @@ def wheels(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def host(start_host, wheels):
-    """Give the address of the page of a host in which every sample is on, broken ones too."""
+    """Yield the address of the page of a host in which every sample is on, broken ones too."""
     with start_host(active=None, wheels=str(wheels), process="web-1") as address:
         yield address
 
 
 @pytest.fixture
 def open_page(chromium):
-    """Give a function that opens an address as somebody, in a browser of their own."""
+    """Yield a function that opens an address as somebody, in a browser of their own."""
     with ExitStack() as contexts:
 
         def open_as(address, who="superuser", **options):
@@ -163,7 +163,7 @@ def open_page(chromium):
 
 @pytest.fixture(scope="session")
 def screens():
-    """Give the paths of all screens, by name."""
+    """Return the paths of all screens, by name."""
     return SCREENS
 
 

@@ -13,7 +13,7 @@ PLAIN = {"java_script_enabled": False}
 
 @pytest.fixture(scope="module")
 def shop(start_host, wheels):
-    """Give the page of a host whose plugins these tests switch and set."""
+    """Yield the page of a host whose plugins these tests switch and set."""
     active = ["audit", "discount", "loyalty", "greeting", "broken-init", "broken-call"]
     with start_host(active=active, wheels=str(wheels)) as address:
         yield address
@@ -21,7 +21,7 @@ def shop(start_host, wheels):
 
 @pytest.fixture(params=["with JavaScript", "without JavaScript"])
 def visit(request, shop, open_page):
-    """Give a function that opens a screen as a superuser, with JavaScript and without."""
+    """Return a function that opens a screen as a superuser, with JavaScript and without."""
     options = {} if request.param == "with JavaScript" else PLAIN
     return lambda path="": open_page(shop + path, **options)
 

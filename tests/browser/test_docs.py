@@ -12,7 +12,7 @@ PAGES = ("index.html", "tutorials/fastapi.html", "reference/errors.html", "host/
 
 @pytest.fixture(scope="module")
 def site():
-    """Give the address of the built documentation."""
+    """Return the address of the built documentation."""
     if not (SITE / "index.html").is_file():
         pytest.skip(f"no documentation is built in {SITE}; run: make docs")
     return SITE.as_uri()

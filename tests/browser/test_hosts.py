@@ -14,7 +14,7 @@ import pytest
 
 @pytest.fixture(scope="module", params=["starlette", "fastapi", "flask", "django"])
 def framework(request, start_host):
-    """Give the name of each framework, and the address of the page that it serves."""
+    """Yield the name of each framework, and the address of the page that it serves."""
     with start_host(framework=request.param) as address:
         yield request.param, address
 

@@ -122,7 +122,7 @@ class Shop:
 
     @contextmanager
     def serving(self, process: str = "web", **options: Any) -> Iterator[PluginRegistry]:
-        """Give a registry that is loaded, and heard as a process."""
+        """Yield a registry that is loaded, and heard as a process."""
         registry = self.make(process=process, on_failure=lambda _: None, **options)
         with registry:
             registry.load()
@@ -187,7 +187,7 @@ class Shop:
 
 @pytest.fixture
 def shop(tmp_path, site, monkeypatch) -> Iterator[Shop]:
-    """Give a shop without plugins, whose site is on the path."""
+    """Yield a shop without plugins, whose site is on the path."""
     monkeypatch.syspath_prepend(str(site))
     for name in ("NO_COLOR", "FORCE_COLOR", "PLUGREG_APP"):
         monkeypatch.delenv(name, raising=False)

@@ -77,7 +77,7 @@ class TestSearch:
 
 @pytest.fixture
 def filled(shop):
-    """Give a shop with five plugins that are on, of which one needs another."""
+    """Return a shop with five plugins that are on, of which one needs another."""
     for slug in ("a", "b", "c", "d"):
         shop.plugin(slug)
     shop.plugin("e", metadata="Requires-Dist: shop-a\n")

@@ -11,7 +11,7 @@ CRASH = "import os\nos._exit(3)\n"
 
 @pytest.fixture
 def filled(shop):
-    """Give a shop with two plugins, one of them probed, and a function that writes the file."""
+    """Return a shop with two plugins, one of them probed, and a function that writes the file."""
     shop.plugin("discount")
     shop.plugin("tax")
     shop.plugin("crash", CRASH)
@@ -21,7 +21,7 @@ def filled(shop):
 
 @pytest.fixture
 def file(tmp_path):
-    """Give a function that writes plugins.toml and returns its path."""
+    """Return a function that writes plugins.toml and returns its path."""
 
     def write(text: str) -> str:
         path = tmp_path / "plugins.toml"

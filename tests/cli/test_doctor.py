@@ -23,7 +23,7 @@ CRASH = "import os\nos._exit(3)\n"
 
 @pytest.fixture
 def filled(shop):
-    """Give a shop with a plugin that works, one that raises, and one that ends its process."""
+    """Return a shop with a plugin that works, one that raises, and one that ends its process."""
     shop.plugin("discount")
     shop.plugin("broken", BROKEN)
     shop.plugin("crash", CRASH)

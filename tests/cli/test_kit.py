@@ -56,7 +56,7 @@ class Tea(Plugin):
 
 @pytest.fixture
 def project(tmp_path):
-    """Give a function that writes the project of a plugin."""
+    """Return a function that writes the project of a plugin."""
 
     def make(source: str) -> Path:
         folder = tmp_path / "tea"

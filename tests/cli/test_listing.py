@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def filled(shop):
-    """Give a shop with three plugins, one of which is switched on and one ends its process."""
+    """Return a shop with three plugins, one of which is switched on and one ends its process."""
     shop.plugin("discount")
     shop.plugin("crash", "import os\nos._exit(3)\n")
     shop.plugin("tax", version="2.1")

@@ -53,7 +53,7 @@ class ShopConfig(AppConfig):
 
 @pytest.fixture
 def filled(shop):
-    """Give a shop with a plugin that is on, and one that ends each process that loads it."""
+    """Return a shop with a plugin that is on, and one that ends each process that loads it."""
     shop.plugin("discount")
     shop.plugin("crash", CRASH)
     shop.wish(discount=True, crash=True)
@@ -111,7 +111,7 @@ class TestFlask:
 class TestDjango:
     @pytest.fixture
     def site(self, filled):
-        """Give the folder of a Django project whose app loads the registry."""
+        """Return the folder of a Django project whose app loads the registry."""
         package = filled.folder / "shop_site"
         package.mkdir()
         (package / "__init__.py").write_text("")

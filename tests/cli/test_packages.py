@@ -10,7 +10,7 @@ BROKEN = "raise RuntimeError('boom')\n"
 
 @pytest.fixture
 def filled(shop, tmp_path, request, monkeypatch):
-    """Give a shop with an installer that stages two distributions without an index."""
+    """Return a shop with an installer that stages two distributions without an index."""
     conftest = request.config.pluginmanager.get_plugin(
         str(request.config.rootpath / "tests" / "conftest.py")
     )

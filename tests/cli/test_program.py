@@ -36,7 +36,7 @@ registry.close()
 
 @pytest.fixture
 def filled(shop):
-    """Give a shop with three plugins, one of which is on."""
+    """Return a shop with three plugins, one of which is on."""
     shop.plugin("discount")
     shop.plugin("tax")
     shop.plugin("a-plugin-with-a-name-that-is-longer-than-anybody-would-want-to-type")

@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def probed(shop):
-    """Give a shop with a plugin whose settings are known from a probe."""
+    """Return a shop with a plugin whose settings are known from a probe."""
     shop.plugin("discount")
     assert shop.run("probe", "discount").code == 0
     return shop

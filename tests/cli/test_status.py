@@ -25,7 +25,7 @@ BROKEN = "raise RuntimeError('boom')\n"
 
 @pytest.fixture
 def broken(shop):
-    """Give a shop in which a plugin failed in a process that has ended."""
+    """Return a shop in which a plugin failed in a process that has ended."""
     shop.plugin("discount")
     shop.plugin("broken", BROKEN)
     shop.wish(discount=True, broken=True)

@@ -17,7 +17,7 @@ from plugreg.storage import SQLStorage, TinyDBStorage
 
 @pytest.fixture
 def damaged(shop):
-    """Give a shop of which one plugin's row cannot be read."""
+    """Return a shop of which one plugin's row cannot be read."""
     shop.plugin("discount")
     shop.plugin("tax")
     shop.wish(discount=True, tax=True)

@@ -12,7 +12,7 @@ CRASH = "import os\nos._exit(3)\n"
 
 @pytest.fixture
 def filled(shop):
-    """Give a shop with a plugin that works, one that needs it, one that raises, one that ends."""
+    """Return a shop with a plugin that works, one that needs it, one that raises, one that ends."""
     shop.plugin("discount")
     shop.plugin("loyalty", metadata="Requires-Dist: shop-discount\n")
     shop.plugin("broken", BROKEN)

@@ -9,7 +9,7 @@ BROKEN = "raise RuntimeError('boom')\n"
 
 @pytest.fixture
 def filled(shop):
-    """Give a shop with a plugin for each state."""
+    """Return a shop with a plugin for each state."""
     shop.plugin("discount")
     shop.plugin("loyalty", metadata="Requires-Dist: shop-discount\n")
     shop.plugin("broken", BROKEN)

@@ -16,7 +16,7 @@ MakeWheel = Callable[..., Path]
 
 @pytest.fixture
 def make_wheel(tmp_path: Path) -> MakeWheel:
-    """Give a function that writes a wheel and returns its file."""
+    """Return a function that writes a wheel and returns its file."""
 
     def make(
         modules: Mapping[str, str] | str,

@@ -49,7 +49,7 @@ class Hooks:
 
     @hookspec(since="2.1", deprecated="2.4: use cost", removed="3.0")
     def price(self, item: str, at: datetime.datetime, unit: str = "kg") -> float | None:
-        """Give a price."""
+        """Return a price."""
 
     @hookspec(firstresult=True)
     def owner(self, order: Order) -> Literal["a", "b"]: ...

@@ -16,7 +16,7 @@ from plugreg.records import Source, Stage
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Give an empty plugin folder, and forget what was imported from it afterwards."""
+    """Yield an empty plugin folder, and forget what was imported from it afterwards."""
     # Python would write bytecode beside the sources, whatever the environment of the tests says.
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     folder = tmp_path / "plugins"

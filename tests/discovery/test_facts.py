@@ -22,7 +22,7 @@ ENTRY = {GROUP: {"tax": "shop_tax:Tax"}}
 
 @pytest.fixture
 def facts_of(site):
-    """Give a function that reads the facts of a distribution with these lines of METADATA."""
+    """Return a function that reads the facts of a distribution with these lines of METADATA."""
 
     def read(metadata):
         site.dist("shop-tax", "1.0", ENTRY, metadata=metadata)

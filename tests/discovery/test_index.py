@@ -26,7 +26,7 @@ def plugin(name="discount", value="shop_discount:Discount"):
 
 
 def age(folder, seconds=60):
-    """Give all that lies in a folder, and the folder, an older time: it was written long ago."""
+    """Return all that lies in a folder, and the folder, an older time: it was written long ago."""
     when = time.time() - seconds
     for place in (folder, *folder.rglob("*")):
         os.utime(place, (when, when))
@@ -405,7 +405,7 @@ class TestChanges:
 
 
 def garbage(kept):
-    """Give contents that are no index, and some that nearly are."""
+    """Return contents that are no index, and some that nearly are."""
     head, states, columns = json.loads(kept)
     yield from (b"", b"\xff\xfe", b"{", b"null", b"[]", b"[[1, 2], 3]", b"[" * 100_000)
     yield kept[: len(kept) // 2]

@@ -55,7 +55,7 @@ def _name(page):
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory):
-    """Give a folder with the wheel of plugreg, as a reader's index would have it."""
+    """Return a folder with the wheel of plugreg, as a reader's index would have it."""
     built = ROOT / "build" / "wheels"
     if os.environ.get("PLUGREG_TEST_WHEEL") == "1":
         return built
@@ -67,7 +67,7 @@ def wheels(tmp_path_factory):
 
 @pytest.fixture
 def reader(tmp_path):
-    """Give a reader of one page; the servers that it starts end with the test."""
+    """Yield a reader of one page; the servers that it starts end with the test."""
     readers = []
 
     def make(variables, replaced):
@@ -81,7 +81,7 @@ def reader(tmp_path):
 
 @pytest.fixture
 def index(tmp_path):
-    """Give the address of an index on loopback, which has what the pages name."""
+    """Yield the address of an index on loopback, which has what the pages name."""
     folder = tmp_path / "index"
     for name, version in (("shop-discount", "2.0"), ("shop-weather", "1.0")):
         project = folder / "simple" / name
@@ -118,7 +118,7 @@ def test_a_page_does_what_it_says(page, index, tmp_path):
 
 @pytest.fixture
 def type_tutorial(reader, wheels, tmp_path):
-    """Give a function that types a tutorial, on an index that has plugreg."""
+    """Return a function that types a tutorial, on an index that has plugreg."""
 
     def type_tutorial(page, **replaced):
         session.write_python(tmp_path / "bin")
@@ -142,7 +142,7 @@ def test_a_tutorial_can_be_typed(page, type_tutorial):
 
 @pytest.fixture
 def postgresql():
-    """Give the address of a new database of PostgreSQL, which is dropped afterwards."""
+    """Yield the address of a new database of PostgreSQL, which is dropped afterwards."""
     given = os.environ.get("PLUGREG_TEST_POSTGRESQL")
     url = sa.make_url(given or "postgresql+psycopg://postgres@127.0.0.1:5432/test")
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")

@@ -20,7 +20,7 @@ SITE = ROOT / "build" / "docs"
 
 @pytest.fixture(autouse=True)
 def built():
-    """Give the folder of the site."""
+    """Return the folder of the site."""
     if not (SITE / "index.html").is_file():
         reason = f"no documentation is built in {SITE}; run: make docs"
         if os.environ.get("PLUGREG_TEST_NO_SKIP") == "1":

@@ -45,7 +45,7 @@ filterwarnings = error
 
 @pytest.fixture
 def suite():
-    """Give the folder of pluggy's tests, from its unpacked source distribution."""
+    """Return the folder of pluggy's tests, from its unpacked source distribution."""
     folder = os.environ.get("PLUGREG_PLUGGY_SDIST")
     if not folder:
         reason = "PLUGREG_PLUGGY_SDIST does not name an unpacked source distribution of pluggy"

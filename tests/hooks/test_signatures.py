@@ -23,7 +23,7 @@ host = pluggy.HookspecMarker("shop")
 class Hooks:
     @hookspec(since="2.1", deprecated="2.4: use cost", removed="3.0")
     def price(self, item: str, at: datetime.datetime, rate: Decimal, unit: str = "kg") -> float:
-        """Give a price."""
+        """Return a price."""
         raise NotImplementedError
 
     @hookspec(firstresult=True)

@@ -198,7 +198,7 @@ def run(tmp_path, source, *arguments):
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
-    """Give what a registry said of the pytest plugins that are installed here."""
+    """Return what a registry said of the pytest plugins that are installed here."""
     return json.loads(run(tmp_path_factory.mktemp("registry"), REGISTRY))
 
 

@@ -225,7 +225,7 @@ def _make_repository(
 
 @pytest.fixture
 def make_wheel() -> Any:
-    """Give a function that writes a wheel into a folder and returns its path.
+    """Return a function that writes a wheel into a folder and returns its path.
 
     ``make_wheel(folder, name, version, *, requires=(), entry_points=None, modules=None,
     requires_python=None)``: ``entry_points`` maps groups to names to values, ``modules`` paths to
@@ -236,7 +236,7 @@ def make_wheel() -> Any:
 
 @pytest.fixture
 def make_sdist() -> Any:
-    """Give a function like ``make_wheel`` for a source distribution, built by what is in it.
+    """Return a function like ``make_wheel`` for a source distribution, built by what is in it.
 
     ``build_step`` is a program that runs while a wheel is built of it.
     """
@@ -245,7 +245,7 @@ def make_sdist() -> Any:
 
 @pytest.fixture
 def make_repository() -> Any:
-    """Give a function that commits a distribution to a bare git repository on branch ``main``.
+    """Return a function that commits a distribution to a bare git repository on branch ``main``.
 
     Its parameters are those of ``make_sdist``, and the first one is the repository's own folder;
     it returns the commit.
@@ -355,13 +355,13 @@ def _sha256(file: Path) -> str:
 
 @pytest.fixture
 def sha256() -> Any:
-    """Give a function that returns the hash of a file as an index tells it."""
+    """Return a function that returns the hash of a file as an index tells it."""
     return _sha256
 
 
 @pytest.fixture
 def assert_recorded() -> Any:
-    """Give a function that checks the hashes and sizes in the RECORD of a metadata folder."""
+    """Return a function that checks the hashes and sizes in the RECORD of a metadata folder."""
 
     def check(metadata: Path) -> None:
         found = importlib.metadata.Distribution.at(metadata)
@@ -393,7 +393,7 @@ def _requires_python(file: Path) -> str | None:
 
 @pytest.fixture
 def index(tmp_path: Path) -> Any:
-    """Give an empty index; what is put into its ``folder`` is in it at once."""
+    """Yield an empty index; what is put into its ``folder`` is in it at once."""
     index = Index(tmp_path / "index")
     yield index
     index.close()
@@ -501,7 +501,7 @@ def _skip(reason: str) -> NoReturn:
 
 @pytest.fixture(scope="session")
 def venv_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give an environment to copy: pip and plugreg's dependencies are those that run the tests."""
+    """Return an environment to copy, with the pip and the dependencies that run the tests."""
     folder = tmp_path_factory.mktemp("venv") / "template"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     purelib = Venv(folder, folder.parent / "home").purelib
@@ -557,7 +557,7 @@ def _write_metadata(purelib: Path, declared: Mapping[str, Any], package: Path) -
 
 @pytest.fixture
 def venv(venv_template: Path, tmp_path: Path) -> Venv:
-    """Give an environment for one test."""
+    """Return an environment for a test."""
     folder = tmp_path / "venv"
     shutil.copytree(venv_template, folder, symlinks=True)
     return Venv(folder, tmp_path / "home")
@@ -565,7 +565,7 @@ def venv(venv_template: Path, tmp_path: Path) -> Venv:
 
 @pytest.fixture
 def uv_path() -> str:
-    """Give the path of uv, of the package if it is installed."""
+    """Return the path of uv, of the package if it is installed."""
     try:
         return str(importlib.import_module("uv").find_uv_bin())
     except (ImportError, FileNotFoundError):
@@ -594,7 +594,7 @@ def own_home(tmp_path: Path, monkeypatch) -> None:
 
 @pytest.fixture
 def make_driver(own_home, tmp_path: Path, index, uv_path):
-    """Give a function that makes a driver by its name, with the index of the test."""
+    """Return a function that makes a driver by its name, with the index of the test."""
 
     def make(name: str, *, timeout: float = 120.0, **policy: Any) -> Any:
         rules = InstallPolicy(**{"indexes": [index.url], **policy})
@@ -606,7 +606,7 @@ def make_driver(own_home, tmp_path: Path, index, uv_path):
 
 @pytest.fixture
 def make(index, make_wheel):
-    """Give a function that puts a distribution without dependencies of its own into the index."""
+    """Return a function that puts a distribution without dependencies of its own into the index."""
 
     def put(name: str, version: str, *requires: str, **options: Any) -> Path:
         modules = {f"{name.replace('-', '_')}.py": f"VERSION = {version!r}\n"}
@@ -619,7 +619,7 @@ def make(index, make_wheel):
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch):
-    """Give a function that adds a distribution to the host's environment, as pip leaves it."""
+    """Return a function that adds a distribution to the host's environment, as pip leaves it."""
     folder = tmp_path / "host"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))

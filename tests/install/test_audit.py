@@ -54,7 +54,7 @@ def entry(minute=0, **fields):
 
 @pytest.fixture(params=["memory", "tinydb", "sqlite", "postgresql", "mariadb"])
 def storage(request, tmp_path):
-    """Give a new, empty store of each kind."""
+    """Yield a new, empty store of each kind."""
     if request.param == "memory":
         yield MemoryStorage()
     elif request.param == "tinydb":

@@ -358,7 +358,7 @@ class TestFiles:
 
     @pytest.fixture
     def staged(self, tmp_path):
-        """Give a folder in which ``tea`` 1.0 was staged."""
+        """Return a folder in which ``tea`` 1.0 was staged."""
         info = tmp_path / "staged" / "tea-1.0.dist-info"
         info.mkdir(parents=True)
         (info / "METADATA").write_text("Name: tea\nVersion: 1.0\n")

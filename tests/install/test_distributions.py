@@ -12,7 +12,7 @@ from plugreg.install.distributions import host_distributions, host_path
 
 @pytest.fixture
 def generation(tmp_path, site, monkeypatch):
-    """Give a function that puts a generation of an environment on the path."""
+    """Return a function that puts a generation of an environment on the path."""
 
     def generation(name, *distributions):
         folder = tmp_path / name / "generations" / "1"

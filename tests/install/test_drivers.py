@@ -31,7 +31,7 @@ PLUGIN = {"entry_points": {"shop.plugins": {"tea": "shop_tea:Tea"}}}
 
 @pytest.fixture(params=["pip", "uv"])
 def driver(request, make_driver) -> Any:
-    """Give a function that makes the driver under test; its arguments are rules of the policy."""
+    """Return a function that makes the driver under test; its arguments are rules of the policy."""
 
     def make(**options: Any) -> Any:
         return make_driver(request.param, **options)
@@ -211,7 +211,7 @@ class TestResolving:
 class TestBeside:
     @pytest.fixture
     def beside(self, make_driver, make, tmp_path) -> Path:
-        """Give the folder of a generation with shop-bun 1.0, which has brought leaf 1.5."""
+        """Return the folder of a generation with shop-bun 1.0, which has brought leaf 1.5."""
         make("shop-bun", "1.0", "leaf>=1")
         make("leaf", "1.5")
         stage(make_driver("uv"), tmp_path / "beside", "shop-bun")

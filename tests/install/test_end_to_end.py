@@ -294,7 +294,7 @@ class Place:
 
 @pytest.fixture(params=["pip", "uv"])
 def place(request, venv, shelf):
-    """Give an environment of its own, once for each program."""
+    """Yield an environment of its own, once for each program."""
     uv = request.getfixturevalue("uv_path") if request.param == "uv" else None
     place = Place(venv, shelf, request.param, uv)
     yield place
@@ -545,7 +545,7 @@ class TestThroughStarlette:
 
     @pytest.fixture
     def call(self, host):
-        """Give a function that sends a request to the host's server, and returns the answer."""
+        """Return a function that sends a request to the host's server, and returns the answer."""
         port = host("serve()")
 
         def call(method, path, **body):

@@ -29,7 +29,7 @@ class Editable:
 
 @pytest.fixture
 def refusals(site):
-    """Give a function that returns the refusals of a distribution with these files."""
+    """Return a function that returns the refusals of a distribution with these files."""
     path = list(sys.path)
 
     def refusals(*paths, host=()):

@@ -22,7 +22,7 @@ MODULE = "from plugreg import Plugin\nclass Tea(Plugin): ...\nclass Milk(Plugin)
 
 @pytest.fixture
 def shop(folder_installer):
-    """Give a registry with an installer that has one distribution of two plugins ready."""
+    """Yield a registry with an installer that has one distribution of two plugins ready."""
     installer = folder_installer
     points = {"tea": "shop_tea_x:Tea", "milk": "shop_tea_x:Milk"}
     installer.ready = {

@@ -18,7 +18,7 @@ CODE = "from plugreg import Plugin\nclass Tea(Plugin): ...\n"
 
 @pytest.fixture
 def shelf(folder_installer, tmp_path):
-    """Give an installer that notes whether it was asked to leave the host out."""
+    """Return an installer that notes whether it was asked to leave the host out."""
     shelf, resolve = folder_installer, folder_installer.resolve
     shelf.ready["shop-tea"] = ("1.0", {"tea": "isolated_tea:Tea"}, {"isolated_tea.py": CODE})
     shelf.ready["shop-leaf"] = ("3.0", {}, {"isolated_leaf.py": ""})

@@ -63,7 +63,7 @@ class Flaky(MemoryStorage):
 
 @pytest.fixture
 def shelf(folder_installer, tmp_path):
-    """Give an installer with a distribution of a plugin, and a plugins file."""
+    """Return an installer with a distribution of a plugin, and a plugins file."""
     shelf = folder_installer
     shelf.ready |= {
         "shop-tea": release("1.0", 1),
@@ -82,7 +82,7 @@ def storage():
 
 @pytest.fixture
 def host(site, monkeypatch):
-    """Give a folder of the host's own distributions."""
+    """Return a folder of the host's own distributions."""
     monkeypatch.syspath_prepend(str(site))
     return site
 
@@ -1252,7 +1252,7 @@ class TestOutdated:
 class TestBusy:
     @pytest.fixture
     def other(self, shelf):
-        """Give another registry of the same environment."""
+        """Return another registry of the same environment."""
         with PluginRegistry("shop", installer=shelf) as registry:
             registry.load()
             yield registry

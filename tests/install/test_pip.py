@@ -19,7 +19,7 @@ from plugreg.install.requirements import parse_target
 
 @pytest.fixture
 def pip(make_driver) -> Any:
-    """Give a function that resolves with pip, and returns versions or the error."""
+    """Return a function that resolves with pip, and returns versions or the error."""
 
     def resolve(*requirements: str, **options: Any) -> dict[str, str]:
         folder = options.pop("folder", None)

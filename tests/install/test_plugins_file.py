@@ -43,7 +43,7 @@ REFUSED += [
 
 @pytest.fixture
 def path(tmp_path):
-    """Give the path of a plugins file, not there yet, in a folder of its own."""
+    """Return the path of a plugins file, not there yet, in a folder of its own."""
     folder = tmp_path / "config"
     folder.mkdir()
     return folder / "plugins.txt"

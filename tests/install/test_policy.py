@@ -39,7 +39,7 @@ def change_rules(policy, *changes, named="shop-tea"):
 
 @pytest.fixture
 def constraints(tmp_path):
-    """Give a function that writes a constraints file and returns its path."""
+    """Return a function that writes a constraints file and returns its path."""
 
     def write(text):
         path = tmp_path / "constraints.txt"

@@ -543,7 +543,7 @@ class TestAccepted:
 
 
 def _means(text, other):
-    """Tell whether two texts are the same requirement: versions of packaging put blanks apart."""
+    """Return whether two texts are the same requirement: versions of packaging put blanks apart."""
     return Requirement(text) == Requirement(other)
 
 

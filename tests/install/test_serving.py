@@ -86,7 +86,7 @@ def environment(tmp_path):
 
 @pytest.fixture
 def host(environment):
-    """Give a function that starts a host, each of which is ended with the test."""
+    """Yield a function that starts a host, each of which is ended with the test."""
     hosts = []
 
     def start():
@@ -100,7 +100,7 @@ def host(environment):
 
 @pytest.fixture
 def serve(environment, site):
-    """Give a function that makes a generation serve, in which plugins have these values."""
+    """Return a function that makes a generation serve, in which plugins have these values."""
     generations = Generations(environment)
 
     def serve(*, pth=None, **values):

@@ -35,7 +35,7 @@ print(json.dumps({"reports": [] if given["install"] else told, "versions": versi
 
 @pytest.fixture(params=["pip", "uv"])
 def sync(request, venv, index):
-    """Give a function that writes the plugins file and matches the environment to it."""
+    """Return a function that writes the plugins file and matches the environment to it."""
     uv = request.getfixturevalue("uv_path") if request.param == "uv" else None
     indexes = [index.url, index.host]
 
@@ -51,7 +51,7 @@ def sync(request, venv, index):
 
 @pytest.fixture
 def make(index, make_wheel):
-    """Give a function that puts a plugin's distribution into the index."""
+    """Return a function that puts a plugin's distribution into the index."""
 
     def make(name, version, *requires):
         module = f"{name.replace('-', '_')}"

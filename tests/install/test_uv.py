@@ -26,7 +26,7 @@ LOGIN = ("clerk-of-the-shop", "pa55-of-the-shop")
 
 @pytest.fixture
 def resolve(make_driver) -> Any:
-    """Give a function that resolves one requirement with uv, and returns the pins by name."""
+    """Return a function that resolves one requirement with uv, and returns the pins by name."""
 
     def with_uv(requirement: str, *, folder: Path | None = None, **options: Any) -> Any:
         installer = make_driver("uv", **options)
@@ -38,7 +38,7 @@ def resolve(make_driver) -> Any:
 
 @pytest.fixture
 def tea(index, make_wheel) -> Any:
-    """Give a function that puts a version of ``shop-tea`` into the index."""
+    """Return a function that puts a version of ``shop-tea`` into the index."""
 
     def make(version: str = "1.0", folder: Path | None = None, **more: Any) -> Path:
         given = {"modules": {"shop_tea.py": f"VERSION = {version!r}\n"}, **more}
@@ -49,7 +49,7 @@ def tea(index, make_wheel) -> Any:
 
 @pytest.fixture
 def wrap(tmp_path: Path, uv_path) -> Any:
-    """Give a function that makes a program of the shell, which has uv's path in ``$UV``."""
+    """Return a function that makes a program of the shell, which has uv's path in ``$UV``."""
 
     def make(script: str) -> str:
         wrapper = tmp_path / "uv-wrapper"

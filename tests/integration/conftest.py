@@ -32,7 +32,7 @@ registry.load()
 
 @pytest.fixture(scope="session")
 def samples() -> Path:
-    """Give a folder with all sample distributions, installed by pip."""
+    """Return a folder with all sample distributions, installed by pip."""
     named = os.environ.get("PLUGREG_SAMPLES")
     folder = Path(named) if named else ROOT / "build" / "samples"
     if not (folder / "shop").is_dir():
@@ -51,7 +51,7 @@ class Shop:
         self.store = store
 
     def how(self, *arguments):
-        """Tell subprocess to run Python with the samples, and the plugreg that is tested here."""
+        """Return arguments of subprocess for a Python with the samples and the tested plugreg."""
         path = [str(self.site), str(Path(plugreg.__file__).parents[1])]
         return {
             "args": [sys.executable, "-P", "-W", "error", *arguments],
@@ -115,7 +115,7 @@ class Server:
 
 @pytest.fixture
 def server(shop):
-    """Give the shop's server, running."""
+    """Yield the shop's server, running."""
     started = Server(shop)
     yield started
     started.kill()
@@ -123,13 +123,13 @@ def server(shop):
 
 @pytest.fixture
 def shop(samples, tmp_path):
-    """Give the shop with all samples and an empty store."""
+    """Return the shop with all samples and an empty store."""
     return Shop(samples, tmp_path / "plugins.json")
 
 
 @pytest.fixture
 def copied(samples, tmp_path):
-    """Give the shop with a copy of all samples, to do harm to."""
+    """Return the shop with a copy of all samples, to do harm to."""
     return Shop(
         shutil.copytree(samples, tmp_path / "site", ignore=shutil.ignore_patterns("*.pyc")),
         tmp_path / "plugins.json",

@@ -25,7 +25,7 @@ LONG = 60.0
 
 @pytest.fixture
 def start():
-    """Give a function that starts a Python in the folder of the examples."""
+    """Yield a function that starts a Python in the folder of the examples."""
     started = []
 
     def start(*arguments, **variables):
@@ -71,7 +71,7 @@ def eventually(ask, path, prices, times=1):
 class TestFastAPIHost:
     @pytest.fixture
     def ask(self, start):
-        """Give a function that asks the host, which uvicorn serves on a free port."""
+        """Yield a function that asks the host, which uvicorn serves on a free port."""
         process = start("-m", "uvicorn", "fastapi_host:app", "--port", "0", SHOP_TOKEN="secret")
         lines = []
         while "running on http://" not in (lines := [*lines, process.stdout.readline()])[-1]:

@@ -133,7 +133,7 @@ def eventually(holds):
 
 @pytest.fixture(params=["tinydb", "sqlite", "postgresql"])
 def url(request, tmp_path):
-    """Give the URL of a new, empty store."""
+    """Yield the URL of a new, empty store."""
     if request.param != "postgresql":
         yield f"{request.param}:///{tmp_path / 'plugins.store'}"
         return
@@ -156,7 +156,7 @@ def url(request, tmp_path):
 
 @pytest.fixture
 def start():
-    """Give a function that starts one more process on a store."""
+    """Yield a function that starts one more process on a store."""
     started = []
 
     def start(url, name="web", loadable=("tea", "milk"), broken=(), *, wait=True):

@@ -163,7 +163,7 @@ def plugin(slug):
 
 @pytest.fixture
 def shop():
-    """Give a registry with all of them; what hangs is let go at the end."""
+    """Yield a registry with all of them; what hangs is let go at the end."""
     NEVER.clear()
     SEEN_BY_THE_LOOP.clear()
     with PluginRegistry(

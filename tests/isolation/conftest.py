@@ -141,7 +141,7 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path, leaves_nothing: None) -> Iterator[Host]:
-    """Give a host; its registries are closed at the end."""
+    """Yield a host; its registries are closed at the end."""
     logging.getLogger("plugreg").setLevel(logging.WARNING)
     host = Host(tmp_path / "plugins")
     yield host

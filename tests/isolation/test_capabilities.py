@@ -85,7 +85,7 @@ class Victim(ActionMixin, EventMixin, MailMixin, NavigationMixin, NotificationMi
 
 @pytest.fixture
 def opened(host: Any) -> Any:
-    """Give a registry with the plugin."""
+    """Return a registry with the plugin."""
     (host.folder / "static").mkdir(parents=True)
     host.write("victim", VICTIM)
     return host.open()
@@ -257,7 +257,7 @@ class Victim(ScaleMixin, Plugin):
 
 @pytest.fixture
 def scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Give the module of a host's own capability."""
+    """Yield the module of a host's own capability."""
     import sys
 
     (tmp_path / "host").mkdir()

@@ -33,7 +33,7 @@ class Victim(SettingsMixin, Plugin):
 
 @pytest.fixture
 def opened(host: Any) -> Any:
-    """Give a registry whose plugin has a protected value."""
+    """Return a registry whose plugin has a protected value."""
     host.write("victim", VICTIM)
     registry = host.open()
     registry.settings("victim").set("TOKEN", SECRET)

@@ -24,7 +24,7 @@ def act(what):
 
 @pytest.fixture
 def shop(host: Any, site: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Give a host whose packages have a library of version 1."""
+    """Yield a host whose packages have a library of version 1."""
     site.dist("isolated-lib", "1.0", modules={"isolated_lib.py": "VERSION = 1"})
     monkeypatch.syspath_prepend(str(site))
     yield host

@@ -53,7 +53,7 @@ class Victim(Plugin):
 
 @pytest.fixture
 def opened(host: Any) -> Any:
-    """Give a registry whose calls may take a second."""
+    """Return a registry whose calls may take a second."""
     host.write("victim", VICTIM)
     return host.open({"victim": Isolated(timeout=1.0)})
 

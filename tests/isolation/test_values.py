@@ -127,7 +127,7 @@ Victim.several, Victim.started = hookimpl(several), hookimpl(started)
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Give the module of the host's specifications."""
+    """Yield the module of the host's specifications."""
     (tmp_path / "host").mkdir()
     (tmp_path / "host" / "shop_values.py").write_text(SHOP, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path / "host"))

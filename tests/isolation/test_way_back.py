@@ -118,7 +118,7 @@ def shout(word): return word.upper()
 
 @pytest.fixture
 def opened(host: Any) -> Any:
-    """Give a registry with the plugin."""
+    """Return a registry with the plugin."""
     host.write("victim", VICTIM)
     host.write("shouter", SHOUTER)
     options = Isolated(timeout=host.wait, may_call=[More.shout])

@@ -68,7 +68,7 @@ MOTHER = "mother"
 class Hooks:
     @hookspec
     def who(self) -> str | None:
-        """Give the plugin's slug."""
+        """Return the plugin's slug."""
 
 
 class Child(Plugin):

@@ -68,7 +68,7 @@ LINES = {"range": "Requires-Dist: shop >= 9\n", "line": "Requires-Dist: shop (>=
 class Hooks:
     @hookspec
     def who(self) -> str | None:
-        """Give the plugin's slug."""
+        """Return the plugin's slug."""
 
 
 class Child(Plugin):

@@ -37,7 +37,7 @@ def reachable(start, needs):
 
 
 def loadable(name, kinds, needs):
-    """Tell by brute force whether a plugin can be loaded."""
+    """Return by brute force whether a plugin can be loaded."""
     behind = reachable(name, needs)
     return all(
         kinds[each] == "active" and each not in reachable(each, needs) for each in {name, *behind}

@@ -46,7 +46,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def start(path):
-    """Give a function that loads a registry on the same store."""
+    """Yield a function that loads a registry on the same store."""
     started = []
 
     def start(**options):

@@ -34,7 +34,7 @@ def storage():
 
 @pytest.fixture
 def serve(storage):
-    """Give a function that makes and loads a registry with overrides of the plugin ``tea``."""
+    """Yield a function that makes and loads a registry with overrides of the plugin ``tea``."""
     made = []
 
     def serve(plugin=Tea, storage=storage, **overrides):

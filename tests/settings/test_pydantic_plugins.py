@@ -86,7 +86,7 @@ class OfTheHost(BaseModel):
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Give the names of the types whose validators a plugin of pydantic was asked for."""
+    """Return the names of the types whose validators a plugin of pydantic was asked for."""
     names: list[str] = []
 
     class Spy:

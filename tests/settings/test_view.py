@@ -64,7 +64,7 @@ def raising(error=None):
 
 
 def counted(calls):
-    """Give a type of whole numbers that adds to ``calls`` each text that is converted."""
+    """Return a type of whole numbers that adds to ``calls`` each text that is converted."""
     return Annotated[int, BeforeValidator(lambda given: calls.append(given) or given)]
 
 

@@ -100,7 +100,7 @@ def reach(name: str) -> Server:
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def storage_factory(request, tmp_path_factory) -> Iterator[Callable[[], Storage]]:
-    """Give a function that opens one more new, empty store of the backend."""
+    """Yield a function that opens one more new, empty store of the backend."""
     folder = tmp_path_factory.mktemp("stores")
     server = reach(request.param) if request.param in SERVERS else None
     opened = []
@@ -119,13 +119,13 @@ def storage_factory(request, tmp_path_factory) -> Iterator[Callable[[], Storage]
 
 @pytest.fixture
 def storage(storage_factory) -> Storage:
-    """Give a new, empty store."""
+    """Return a new, empty store."""
     return storage_factory()
 
 
 @pytest.fixture
 def start_python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Give a function that starts a Python process with a program and its arguments."""
+    """Yield a function that starts a Python process with a program and its arguments."""
     processes = []
 
     def start(program: str, *arguments: object) -> subprocess.Popen[str]:
@@ -148,7 +148,7 @@ def start_python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 @pytest.fixture
 def run_python(start_python) -> Callable[..., str]:
-    """Give a function that runs a program, expects it to succeed, and returns its output."""
+    """Return a function that runs a program, expects it to succeed, and returns its output."""
 
     def run(program: str, *arguments: object) -> str:
         process = start_python(program, *arguments)
@@ -192,7 +192,7 @@ class Database:
 
 @pytest.fixture
 def new_database(tmp_path) -> Iterator[Callable[[str], Database]]:
-    """Give a function that makes a new, empty database of the kind that is named."""
+    """Yield a function that makes a new, empty database of the kind that is named."""
     made = []
 
     def make(name: str) -> Database:
@@ -212,13 +212,13 @@ def new_database(tmp_path) -> Iterator[Callable[[str], Database]]:
 
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def database(request, new_database) -> Database:
-    """Give a new, empty database of each kind."""
+    """Return a new, empty database of each kind."""
     return new_database(request.param)
 
 
 @pytest.fixture(params=["postgresql", "mariadb"])
 def served(request, new_database) -> Database:
-    """Give a new, empty database on each kind of server."""
+    """Return a new, empty database on each kind of server."""
     return new_database(request.param)
 
 
@@ -341,7 +341,7 @@ def _close(*sockets: socket.socket) -> None:
 
 @pytest.fixture
 def proxy(served) -> Iterator[Proxy]:
-    """Give a proxy before the server of ``served``."""
+    """Yield a proxy before the server of ``served``."""
     made = Proxy(served)
     yield made
     made.close()

@@ -11,7 +11,7 @@ from plugreg.storage.batch import OneTransaction
 
 @pytest.fixture(params=["memory", "file", "database"])
 def storage(request, tmp_path):
-    """Give an empty storage."""
+    """Yield an empty storage."""
     made = {
         "memory": MemoryStorage,
         "file": lambda: TinyDBStorage(tmp_path / "x.json"),

@@ -35,7 +35,7 @@ def contend(url, *options):
 
 @pytest.fixture
 def url_of(tmp_path, new_database):
-    """Give a function that returns the URL of a new, empty store of a backend."""
+    """Return a function that returns the URL of a new, empty store of a backend."""
 
     def new(backend):
         if backend == "memory":

@@ -41,7 +41,7 @@ class Counted:
 
 @pytest.fixture
 def start(storage):
-    """Give a function that loads one more registry on the store, as another process has it."""
+    """Yield a function that loads one more registry on the store, as another process has it."""
     started = []
 
     def start(**options):

@@ -36,7 +36,7 @@ def contents_of(storage):
 
 @pytest.fixture
 def source():
-    """Give a store with something in each kind of table."""
+    """Return a store with something in each kind of table."""
     storage = MemoryStorage()
     fill(storage)
     return storage
@@ -44,7 +44,7 @@ def source():
 
 @pytest.fixture(params=["memory", "tinydb", "sqlite"])
 def target(request, tmp_path):
-    """Give an empty store of each kind that is at hand everywhere."""
+    """Yield an empty store of each kind that is at hand everywhere."""
     storage = {
         "memory": MemoryStorage,
         "tinydb": lambda: TinyDBStorage(tmp_path / "target.json"),

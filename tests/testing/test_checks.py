@@ -308,7 +308,7 @@ EFFECTS = {
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory):
-    """Give the report on a plugin whose import does all of it, in one child."""
+    """Return the report on a plugin whose import does all of it, in one child."""
     made = Project(tmp_path_factory.mktemp("imported"), 0)
     source = "\n".join(source for source, _ in EFFECTS.values())
     return made.check(f"{source}\nclass Weather(Plugin): ...", code="K303")

@@ -119,7 +119,7 @@ def run(folder: Path, *arguments: object, path: tuple[Path, ...] = (), code: int
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory) -> tuple[Path, Contract]:
-    """Give the folder of a host that is no distribution, and its contract."""
+    """Return the folder of a host that is no distribution, and its contract."""
     folder = tmp_path_factory.mktemp("desk")
     (folder / "desk_host.py").write_text(textwrap.dedent(HOST), encoding="utf-8")
     (folder / "py.typed").touch()
@@ -129,7 +129,7 @@ def desk(tmp_path_factory) -> tuple[Path, Contract]:
 
 @pytest.fixture(scope="module")
 def generated(desk) -> Path:
-    """Give a folder with a plugin for all hooks and mixins together, and one for each."""
+    """Return a folder with a plugin for all hooks and mixins together, and one for each."""
     folder, contract = desk
     everything = NewPlugin(
         name="desk-gift-wrap",
@@ -274,7 +274,7 @@ def updated(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def begun(tmp_path) -> Path:
-    """Give a project that was made for the old hooks."""
+    """Return a project that was made for the old hooks."""
     plugin = plugin_for(OldHooks)
     write(tmp_path, plugin.files(), {})
     (tmp_path / ".plugreg-new.json").write_text(plugin.record(), encoding="utf-8")

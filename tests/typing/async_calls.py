@@ -20,12 +20,12 @@ class Hooks:
 
     @hookspec
     def always(self, item: str) -> float:
-        """Give a value always."""
+        """Return a value always."""
         return 0.0
 
     @hookspec(firstresult=True)
     def owner(self, item: str) -> str | None:
-        """Give a single value."""
+        """Return a single value."""
 
     @hookspec
     def told(self, item: str) -> None:

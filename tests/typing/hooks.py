@@ -19,12 +19,12 @@ class Hooks:
 
     @hookspec
     def always(self, item: str) -> float:
-        """Give a value always."""
+        """Return a value always."""
         return 0.0
 
     @hookspec(firstresult=True)
     def owner(self, item: str) -> str | None:
-        """Give a single value."""
+        """Return a single value."""
 
     @hookspec
     def tags(self) -> list[str] | None:
@@ -70,7 +70,7 @@ def check_what_is_not_seen(registry: PluginRegistry) -> None:
 
 
 def check_first(registry: PluginRegistry) -> None:
-    """Give the first result, or None."""
+    """Return the first result, or None."""
     assert_type(registry.first(Hooks.owner, item="tea"), str | None)
     assert_type(registry.first(Hooks.price, item="tea"), float | None)
     assert_type(registry.first(Hooks.always, item="tea"), float | None)

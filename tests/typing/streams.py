@@ -12,11 +12,11 @@ from plugreg._calls.outcome import Outcome
 class Hooks:
     @hookspec
     def search(self, q: str, limit: int = 10) -> list[str] | None:
-        """Give what was found, or None."""
+        """Return what was found, or None."""
 
     @hookspec(firstresult=True)
     def owner(self, item: str) -> str | None:
-        """Give a single value."""
+        """Return a single value."""
 
     @hookspec
     def told(self, item: str) -> None:
@@ -28,7 +28,7 @@ class Hooks:
 
     @hookspec
     def rounded(self, price: float) -> int:
-        """Give a value of another type."""
+        """Return a value of another type."""
         return 0
 
 
@@ -43,7 +43,7 @@ def weight(item: str, unit: str = "kg") -> int | None:
 
 
 def check_iterate(registry: PluginRegistry) -> None:
-    """Give one outcome at a time, of the type that the spec gives."""
+    """Return one outcome at a time, of the type that the spec gives."""
     iterate = registry.dispatch.iterate
     assert_type(iterate(Hooks.search, q="tea"), Iterator[Outcome[list[str]]])
     assert_type(iterate(Hooks.owner, item="tea"), Iterator[Outcome[str]])
@@ -61,14 +61,14 @@ def check_iterate(registry: PluginRegistry) -> None:
 
 
 def check_first(registry: PluginRegistry) -> None:
-    """Give a single value or None, with firstresult and without."""
+    """Return a single value or None, with firstresult and without."""
     assert_type(registry.dispatch.first(Hooks.owner, item="tea"), str | None)
     assert_type(registry.dispatch.first(Hooks.search, q="tea"), list[str] | None)
     assert_type(registry.call(Hooks.owner, item="tea"), list[str])
 
 
 def check_reduce(registry: PluginRegistry) -> None:
-    """Give what the spec takes first, or gives."""
+    """Return what the spec takes first, or gives."""
     assert_type(registry.dispatch.reduce(Hooks.discounted, 10.0, item="tea"), float)
     assert_type(registry.dispatch.reduce(Hooks.rounded, 10.5), float | int)
     assert_type(registry.dispatch.reduce(scaled, 10.0, by=3), float)

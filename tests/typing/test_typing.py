@@ -18,7 +18,7 @@ FILES = sorted(each for each in FOLDER.glob("*.py") if not each.name.startswith(
 
 @pytest.fixture(scope="module")
 def mypy(tmp_path_factory):
-    """Give a function that runs mypy --strict on files, with the plugreg that is tested here."""
+    """Return a function that runs mypy --strict on files, with the plugreg that is tested here."""
     if importlib.util.find_spec("mypy") is None:
         reason = "mypy is not installed; pip install mypy"
         if os.environ.get("PLUGREG_TEST_NO_SKIP") == "1":

@@ -20,7 +20,7 @@ from plugreg.storage import TinyDBStorage
 
 @pytest.fixture
 def path(tmp_path):
-    """Give the path of a store that is not there yet, in a folder of its own."""
+    """Return the path of a store that is not there yet, in a folder of its own."""
     folder = tmp_path / "store"
     folder.mkdir()
     return folder / "plugins.json"
@@ -300,7 +300,7 @@ ANN, BOB, CREW = 61101, 61102, 62000
 class TestOwner:
     @pytest.fixture
     def as_users(self, run_python):
-        """Give a function that runs a program with the parts above, and returns its lines."""
+        """Yield a function that runs a program with the parts above, and returns its lines."""
         if not hasattr(os, "geteuid") or os.geteuid() != 0:
             reason = "only the superuser can act as other users"
             if os.environ.get("PLUGREG_TEST_NO_SKIP") == "1":

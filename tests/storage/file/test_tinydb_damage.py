@@ -30,7 +30,7 @@ def put(storage, key, record, table="t"):
 
 @pytest.fixture
 def path(tmp_path):
-    """Give the path of a store, in a folder of its own."""
+    """Return the path of a store, in a folder of its own."""
     folder = tmp_path / "store"
     folder.mkdir()
     return folder / "plugins.json"
@@ -38,7 +38,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def content(path):
-    """Give the bytes of a good store of two commits that is at ``path``."""
+    """Return the bytes of a good store of two commits that is at ``path``."""
     storage = TinyDBStorage(path)
     put(storage, "k", {"value": "precious"})
     put(storage, "l", {})

@@ -23,7 +23,7 @@ def put(storage, key, record):
 
 @pytest.fixture
 def path(tmp_path):
-    """Give the path of a store in a folder of its own."""
+    """Return the path of a store in a folder of its own."""
     folder = tmp_path / "store"
     folder.mkdir()
     return folder / "plugins.json"

@@ -35,7 +35,7 @@ def database_of(database):
 class TestHostEngine:
     @pytest.fixture
     def engine(self, database):
-        """Give an engine of a host's, with its own level of isolation and its own listeners."""
+        """Yield an engine of a host's, with its own level of isolation and its own listeners."""
         url = sa.make_url(database.url).difference_update_query(["prefix"])
         options = {
             "sqlite": {},
@@ -58,7 +58,7 @@ class TestHostEngine:
 
     @pytest.fixture
     def new_engine(self, database):
-        """Give a function that makes one with the options that are named."""
+        """Yield a function that makes one with the options that are named."""
         made = []
 
         def make(**options):

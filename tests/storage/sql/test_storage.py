@@ -279,7 +279,7 @@ class TestMaking:
 
     @pytest.fixture
     def mariadb(self, new_database):
-        """Give a new, empty database."""
+        """Return a new, empty database."""
         return new_database("mariadb")
 
     def test_that_fails_holds_up_nobody(self, mariadb):
@@ -656,7 +656,7 @@ class TestInterrupt:
 class TestFile:
     @pytest.fixture
     def path(self, tmp_path):
-        """Give the path of a database that is not there yet."""
+        """Return the path of a database that is not there yet."""
         return tmp_path / "plugins.db"
 
     def test_is_its_owners_alone(self, path):
