@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 from typing import Any, Final
 
+from plugreg._support.imported import package_files
 from plugreg.exceptions import AssetNotFoundError
 from plugreg.records import ActivePlugin, Snapshot
 
@@ -158,25 +158,13 @@ def _read_asset(root: Path, path: str) -> Asset | None:
 
 
 def packages_of(plugin: Any) -> Iterator[Path]:
-    """Yield the folders of the packages around a plugin's module, the nearest first.
-
-    The search ends at a package without a file, which is a shared namespace.
-    """
+    """Yield the folders of the packages around a plugin's module, the nearest first."""
     # Nothing of an isolated plugin is imported here; its process has reported the folders.
     folders = vars(plugin).get("_plugreg_folders") if hasattr(plugin, "__dict__") else None
     if type(folders) is tuple:
         yield from folders
         return
-    is_module = issubclass(type(plugin), ModuleType)
-    name = vars(plugin).get("__name__") if is_module else type(plugin).__module__
-    module = sys.modules.get(name) if isinstance(name, str) else None
-    package = vars(module).get("__package__") if module is not None else None
-    while isinstance(package, str) and package:
-        file = vars(sys.modules.get(package, object)).get("__file__")
-        if not isinstance(file, str):
-            return
-        yield Path(file).parent
-        package = package.rpartition(".")[0]
+    yield from (Path(file).parent for file in package_files(plugin))
 
 
 def _content_type(name: str) -> str:

@@ -6,12 +6,13 @@ import inspect
 from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from types import FunctionType
 from typing import Any, NamedTuple
 
 from plugreg._calls.dispatcher import Dispatcher
 from plugreg._calls.outcome import Outcome
-from plugreg.hooks import AsyncOnly, Row
+from plugreg.hooks import ASYNC_TWIN, AsyncOnly, BothWays, Row
 from plugreg.mixins import ValidationFault
 from plugreg.records import Snapshot
 
@@ -117,16 +118,20 @@ def _make_call(
         except ValidationFault as fault:
             return _Refusal(fault)
 
-    async def acall() -> Any:
+    async def acall(function: Callable[..., Any] | None = None) -> Any:
         try:
-            return await getattr(plugin, method)(*args, **kwargs)
+            return await (function or getattr(plugin, method))(*args, **kwargs)
         except ValidationFault as fault:
             return _Refusal(fault)
 
     declared = inspect.getattr_static(plugin, method)
     # A foreign object is not asked, since its answer may be code of its own.
-    is_async = type(declared) is FunctionType and inspect.iscoroutinefunction(declared)
-    return AsyncOnly(acall, method) if is_async else call
+    if type(declared) is not FunctionType:
+        return call
+    if inspect.iscoroutinefunction(declared):
+        return AsyncOnly(acall, method)
+    twin = declared.__dict__.get(ASYNC_TWIN)
+    return call if twin is None else BothWays(call, partial(acall, twin.__get__(plugin)))
 
 
 def _unwrap_refusal(outcome: Outcome[Any]) -> Outcome[Any]:

@@ -310,15 +310,14 @@ class ValueNotSentError(FormattedError, TypeError):
         hook: The hook, or ``mixin.method``.
         argument: Name of the argument, or ``"result"``.
         type: Name of the value's class.
-        reason: The expectation.
+        reason: The expectation, and the remedy.
     """
 
     hook: str
     argument: str
     type: str
     reason: str
-    template = """{argument!r} of {hook!r} cannot be sent as {type!r}: {reason};
-    annotate the hook's specification, or trust the plugin with Isolated(codec="pickle")"""
+    template = """{argument!r} of {hook!r} cannot be sent as {type!r}: {reason}"""
 
 
 class IsolationError(FormattedError):
@@ -480,7 +479,7 @@ class RequirementError(FormattedError, ValueError):
 
     Args:
         field: ``packagename``, ``url``, ``version`` or ``actor``.
-        reason: The expectation.
+        reason: The expectation, and the remedy.
     """
 
     field: str

@@ -116,9 +116,9 @@ def import_target(spec: PluginSpec) -> Any:
     """
     if not spec.is_in_folder:
         return spec.load()
-    from plugreg.discovery import directories
+    from plugreg._support.importing import import_module
 
-    found: Any = directories.import_module(spec.folder, spec.module, spec.stamp)
+    found: Any = import_module(spec.folder, spec.module, spec.stamp)
     attribute = spec.value.partition(":")[2]
     return getattr(found, attribute) if attribute else found
 

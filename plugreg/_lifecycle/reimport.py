@@ -22,7 +22,7 @@ class Evicted(dict[str, ModuleType]):
 
     def restore(self, *, all_of_them: bool = False) -> None:
         """Restore the modules that were not imported again, or ``all_of_them``."""
-        from plugreg.discovery._importing import names_in
+        from plugreg._support.importing import names_in
 
         for name, module in self.items():
             if all_of_them:
@@ -41,7 +41,7 @@ def evict(spec: PluginSpec, taken: Evicted | None = None, *, whole_folder: bool 
     code stay as they are. Nothing is evicted for objects that a host gave. The modules are put
     into ``taken``, which is returned.
     """
-    from plugreg.discovery._importing import forget
+    from plugreg._support.importing import forget
 
     taken = Evicted() if taken is None else taken
     forget(_modules_of(spec, whole_folder=whole_folder), taken)
@@ -126,7 +126,7 @@ def _root_of(module: str) -> str:
 
 def _file_of(module: object) -> str | None:
     """Return the real path of a module's file, None if it has none."""
-    from plugreg.discovery._importing import names_in
+    from plugreg._support.importing import names_in
 
     file = names_in(module).get("__file__")
     # A plugin may have put anything there.

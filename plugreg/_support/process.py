@@ -25,23 +25,27 @@ def start(
     folder: str | os.PathLike[str] | None = None,
     *,
     are_streams_joined: bool = False,
+    has_input: bool = False,
     descriptors: Sequence[int] = (),
 ) -> Popen[bytes]:
-    """Start a program without a shell and without input, with pipes for stdout and stderr.
+    """Start a program without a shell, with pipes for stdout and stderr, and for an input it has.
 
     Joined streams share the pipe of stdout. Of other files it inherits *descriptors* alone. Raises
     OSError.
     """
+    import subprocess
     from subprocess import DEVNULL, PIPE, STDOUT, Popen
 
     return Popen(  # noqa: S603 - there is no shell, and the arguments are plugreg's own
         arguments,
-        stdin=DEVNULL,
+        stdin=PIPE if has_input else DEVNULL,
         stdout=PIPE,
         stderr=STDOUT if are_streams_joined else PIPE,
         env=environment,
         cwd=folder,
         start_new_session=True,
+        # Windows has no sessions; its groups keep Ctrl-C of the host away.
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         pass_fds=descriptors,
     )
 
@@ -80,23 +84,23 @@ def end(process: Popen[bytes], grace: float = 0.0) -> None:
     """Kill the group of *process* and reap *process*; ask first, if there is a *grace* period."""
     try:
         if grace:
-            _signal_group(process, signal.SIGTERM)
+            signal_group(process, signal.SIGTERM)
             wait_until(lambda: has_ended(process), grace)
     finally:
         if sys.platform == "win32":
             process.kill()
         else:
-            _signal_group(process, signal.SIGKILL)
+            signal_group(process, signal.SIGKILL)
         process.wait()
 
 
 def wait_for_group(process: Popen[bytes]) -> None:
     """Wait until no process of an ended group is left, a grace period at most."""
     if sys.platform != "win32":
-        wait_until(lambda: not _signal_group(process, 0), GRACE)
+        wait_until(lambda: not signal_group(process, 0), GRACE)
 
 
-def _signal_group(process: Popen[bytes], number: int) -> bool:
+def signal_group(process: Popen[bytes], number: int) -> bool:
     """Signal the group of *process*; return whether it has a process that may be signalled."""
     if sys.platform == "win32":
         process.terminate()

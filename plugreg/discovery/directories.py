@@ -15,8 +15,8 @@ from typing import Any, Final, TypeAlias
 
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import Guard
+from plugreg._support.importing import import_module, private_name
 from plugreg._support.slugs import slug_fault, slugify
-from plugreg.discovery._importing import import_module, private_name
 from plugreg.discovery.entry_points import Findings
 from plugreg.records import Discovery, PluginSpec, Source
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Final
 from weakref import finalize
 
-from plugreg.discovery._importing import forget, names_in
+from plugreg._support.importing import forget, names_in
 from plugreg.exceptions import InstallError
 from plugreg.install.distributions import distributions
 from plugreg.install.generations import Generations

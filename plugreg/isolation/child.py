@@ -26,12 +26,12 @@ OUT_OF_MEMORY: Final = 70
 """Exit code of a process that has reached its limit of memory."""
 
 
-def main(control: int, calls: int, ready: int) -> NoReturn:
+def main(control: socket.socket, calls: socket.socket, ready: int) -> NoReturn:
     """Serve the host until it is gone. Called once, in a process of its own."""
-    link = HostLink(socket.socket(fileno=control))
+    link = HostLink(control)
     server = Server(link, ready)
     link.open(server.service.update, server.add_line)
-    server.serve(Line(socket.socket(fileno=calls)))
+    server.serve(Line(calls))
     with Guard():
         sys.stdout.flush()
         sys.stderr.flush()
@@ -160,7 +160,7 @@ class Server:
         faulthandler.enable()
         self._level = request.level
         self._limits = Limits(request.memory, request.cpu_seconds)
-        self._limits.apply()
+        self._limits.apply(request.spec.slug)
         if self._ready >= 0:
             os.read(self._ready, 1)
             os.close(self._ready)

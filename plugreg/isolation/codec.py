@@ -15,15 +15,13 @@ from contextlib import suppress
 from functools import partial
 from math import isfinite
 from types import MappingProxyType, NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Union, get_args, get_origin
+from typing import Any, Final, Literal, Union, get_args, get_origin
 
 from plugreg._support.frozen import Frozen
 from plugreg._support.guard import Guard, explain, plain, safe_repr
 from plugreg._support.lazy import lazy
 from plugreg.exceptions import ValueNotSentError
-
-RESULT: Final = "result"
-"""What stands for the name of an argument in an error about a result."""
+from plugreg.isolation.data import LARGEST_VALUE, REMEDY, RESULT, too_large
 
 Fits = Callable[[Any], bool]
 """Whether a value arrives as what it is when it is written as JSON."""
@@ -47,30 +45,50 @@ class Signature(Frozen):
     result: Any = Any
 
 
-if TYPE_CHECKING:
-    # Making a protocol takes as long as importing a module, and each process would wait for it.
+class Codec:
+    """Sends the arguments and results of one function. Its subclasses say how.
 
-    class Codec(Protocol):
-        """Sends the arguments and results of one function."""
+    Args:
+        signature: The function's.
+    """
 
-        def pack_arguments(self, values: Sequence[Any], names: Sequence[str] = ()) -> bytes:
-            """Return the bytes of the values of some arguments, by default of all.
+    def __init__(self, signature: Signature) -> None:
+        self._signature = signature
+        self._names = tuple(signature.arguments)
 
-            Raises ValueNotSentError for a value that cannot be sent.
-            """
-            ...
+    def pack_arguments(self, values: Sequence[Any], names: Sequence[str] = ()) -> bytes:
+        """Return the bytes of the values of some arguments, by default of all.
 
-        def unpack_arguments(self, data: bytes, names: Sequence[str] = ()) -> list[Any]:
-            """Return the values of arguments."""
-            ...
+        Raises ValueNotSentError for a value that cannot be sent.
+        """
+        data = self._dump(values, names or self._names)
+        if len(data) > LARGEST_VALUE:
+            pairs = zip(names or self._names, values, strict=True)
+            sizes = {name: (len(self._dump([v], [name])), type(v)) for name, v in pairs}
+            name, (size, kind) = max(sizes.items(), key=lambda item: item[1][0])
+            raise too_large(self._signature.name, name, _name_of(kind), size)
+        return data
 
-        def pack_result(self, value: Any) -> bytes:
-            """Return the bytes of a result. Raises ValueNotSentError."""
-            ...
+    def unpack_arguments(self, data: bytes, names: Sequence[str] = ()) -> list[Any]:
+        """Return the values of arguments."""
+        raise NotImplementedError
 
-        def unpack_result(self, data: bytes) -> Any:
-            """Return a result."""
-            ...
+    def pack_result(self, value: Any) -> bytes:
+        """Return the bytes of a result. Raises ValueNotSentError."""
+        data = self._dump_result(value)
+        if len(data) > LARGEST_VALUE:
+            raise too_large(self._signature.name, RESULT, _name_of(type(value)), len(data))
+        return data
+
+    def unpack_result(self, data: bytes) -> Any:
+        """Return a result."""
+        raise NotImplementedError
+
+    def _dump(self, values: Sequence[Any], names: Sequence[str]) -> bytes:
+        raise NotImplementedError
+
+    def _dump_result(self, value: Any) -> bytes:
+        raise NotImplementedError
 
 
 Kind = Literal["json", "pickle", "own"]
@@ -83,72 +101,29 @@ def codec_of(kind: Kind, signature: Signature) -> Codec:
     return JsonCodec(signature) if kind == "json" else PickleCodec(signature)
 
 
-class JsonCodec:
+class JsonCodec(Codec):
     """Sends JSON, typed by the annotations."""
 
     def __init__(self, signature: Signature) -> None:
-        self._signature = signature
-        self._names = tuple(signature.arguments)
+        super().__init__(signature)
         kinds = [*signature.arguments.values()]
-        self._fits = [fits_json(kind) for kind in kinds]
+        fits = [fits_json(kind) for kind in kinds]
+        # None where a value may need pydantic.
+        self._fits = [fit for fit in fits if fit is not None] if None not in fits else None
         self._result_fits = fits_json(signature.result)
-        self._is_plain = None not in self._fits
         # Most hooks take and return strings and numbers, which need no encoder.
         self._scalars = [*map(scalars_of, kinds)]
         self._result_scalars = scalars_of(signature.result)
 
-    def pack_arguments(self, values: Sequence[Any], names: Sequence[str] = ()) -> bytes:
-        """Return the JSON array of the values."""
-        if not names and len(values) == len(self._names):
-            for value, scalars in zip(values, self._scalars, strict=True):
-                if type(value) not in scalars:
-                    break
-            else:
-                return f"[{','.join([_WRITERS[type(v)](v) for v in values])}]".encode()
-            if self._is_plain:
-                for fits, value in zip(self._fits, values, strict=True):
-                    if not fits(value):  # type: ignore[misc]
-                        break
-                else:
-                    with suppress(ValueError):  # It refers to itself, as it is told below.
-                        return _dumps(values).encode()
-        names = names or self._names
-        for name, value in zip(names, values, strict=True):
-            self._check_untyped(name, self._signature.arguments[name], value)
-        return self._dump(names, values)
-
     def unpack_arguments(self, data: bytes, names: Sequence[str] = ()) -> list[Any]:
         """Return the values of the JSON array."""
-        if self._is_plain and not names and data[:1] == b"[":
+        if self._fits is not None and not names and data[:1] == b"[":
             values: list[Any] = _decode(data.decode())[0]
-            if len(values) == len(self._fits):
-                for value, scalars in zip(values, self._scalars, strict=True):
-                    if type(value) not in scalars:
-                        break
-                else:
-                    return values
-                if all(map(_holds, self._fits, values)):
-                    return values
+            if len(values) == len(self._fits) and (
+                _are_scalars(self._scalars, values) or _all_fit(self._fits, values)
+            ):
+                return values
         return self._load(names or self._names, data)
-
-    def pack_result(self, value: Any) -> bytes:
-        """Return the result as JSON."""
-        if value is None:
-            return b"null"
-        kind = type(value)
-        if kind in self._result_scalars:
-            return _WRITERS[kind](value).encode()
-        fits = self._result_fits
-        if fits is not None and fits(value):
-            with suppress(ValueError):
-                return _dumps(value).encode()
-        self._check_untyped(RESULT, self._signature.result, value)
-        try:
-            # In a tuple, as arguments are: bytes in a dataclass are base64 there alone.
-            data = _write(self._result_adapter, (value,))
-        except Exception as error:  # noqa: BLE001 - what pydantic, and the value, may raise
-            raise self._refusal(RESULT, value, error) from None
-        return data if data.startswith(_TAGGED) else data[1:-1]
 
     def unpack_result(self, data: bytes) -> Any:
         """Return the result of JSON."""
@@ -162,12 +137,51 @@ class JsonCodec:
         try:
             whole = data if data.startswith(_TAGGED) else b"[%b]" % data
             return _read(self._result_adapter, whole)[0]
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - what pydantic, and the value, may raise
             with Guard():
                 raise self._refusal(RESULT, _loads(data), error) from None
             raise self._refusal(RESULT, None, error) from None
 
     # -- the parts ---------------------------------------------------------------------------
+
+    def _dump(self, values: Sequence[Any], names: Sequence[str]) -> bytes:
+        if names is self._names and len(values) == len(names):
+            if _are_scalars(self._scalars, values):
+                return f"[{','.join([_WRITERS[type(v)](v) for v in values])}]".encode()
+            if self._fits is not None and _all_fit(self._fits, values):
+                with suppress(ValueError):  # It refers to itself, as it is told below.
+                    return _dumps(values).encode()
+        for name, value in zip(names, values, strict=True):
+            self._check_untyped(name, self._signature.arguments[name], value)
+        try:
+            return _write(self._adapter_for(names), tuple(values))
+        except Exception:
+            # One by one, to name the value that is refused.
+            for name, value in zip(names, values, strict=True):
+                try:
+                    kind = tuple[self._signature.arguments[name]]  # type: ignore[name-defined]
+                    _write(_adapter(kind), (value,))
+                except Exception as error:  # noqa: BLE001 - as above
+                    raise self._refusal(name, value, error) from None
+            raise
+
+    def _dump_result(self, value: Any) -> bytes:
+        if value is None:
+            return b"null"
+        kind = type(value)
+        if kind in self._result_scalars:
+            return _WRITERS[kind](value).encode()
+        fits = self._result_fits
+        if fits is not None and fits(value):
+            with suppress(ValueError):
+                return _dumps(value).encode()
+        self._check_untyped(RESULT, self._signature.result, value)
+        try:
+            # In a tuple, as arguments are: bytes in a dataclass are base64 there alone.
+            data = _write(self._result_adapter, (value,))
+        except Exception as error:  # noqa: BLE001 - as above
+            raise self._refusal(RESULT, value, error) from None
+        return data if data.startswith(_TAGGED) else data[1:-1]
 
     @lazy
     def _result_adapter(self) -> Any:
@@ -184,19 +198,6 @@ class JsonCodec:
             kinds = tuple(self._signature.arguments[name] for name in key)
             found = self._adapters.setdefault(key, _adapter(tuple[kinds]))  # type: ignore[valid-type]
         return found
-
-    def _dump(self, names: Sequence[str], values: Sequence[Any]) -> bytes:
-        try:
-            return _write(self._adapter_for(names), tuple(values))
-        except Exception:
-            # One by one, to name the value that is refused.
-            for name, value in zip(names, values, strict=True):
-                try:
-                    kind = tuple[self._signature.arguments[name]]  # type: ignore[name-defined]
-                    _write(_adapter(kind), (value,))
-                except Exception as error:  # noqa: BLE001 - as above
-                    raise self._refusal(name, value, error) from None
-            raise
 
     def _load(self, names: Sequence[str], data: bytes) -> list[Any]:
         try:
@@ -217,42 +218,39 @@ class JsonCodec:
         kind = self._signature.result if name == RESULT else self._signature.arguments.get(name)
         untyped = kind is Any or kind is object
         expected = "what JSON holds, since it has no annotation" if untyped else _shown(kind)
-        reason = "" if error is None else f" ({_sentence(error)})"
+        reason = expected if error is None else f"{expected} ({_sentence(error)})"
         return ValueNotSentError(
-            self._signature.name, name, _name_of(type(value)), f"expected {expected}{reason}"
+            self._signature.name,
+            name,
+            _name_of(type(value)),
+            f"expected {reason}; {REMEDY}",
         )
 
 
-class PickleCodec:
+class PickleCodec(Codec):
     """Sends anything that pickle takes."""
-
-    def __init__(self, signature: Signature) -> None:
-        self._signature = signature
-        self._names = tuple(signature.arguments)
-
-    def pack_arguments(self, values: Sequence[Any], names: Sequence[str] = ()) -> bytes:
-        """Return the pickled values."""
-        try:
-            return pickle.dumps([*values])
-        except Exception:
-            for name, value in zip(names or self._names, values, strict=True):
-                self._dump(name, value)
-            raise
 
     def unpack_arguments(self, data: bytes, names: Sequence[str] = ()) -> list[Any]:  # noqa: ARG002
         """Return the values."""
         values: list[Any] = pickle.loads(data)  # noqa: S301 - the host says what it sends
         return values
 
-    def pack_result(self, value: Any) -> bytes:
-        """Return the pickled result."""
-        return self._dump(RESULT, value)
-
     def unpack_result(self, data: bytes) -> Any:
         """Return the result; the plugin's code may run."""
         return pickle.loads(data)  # noqa: S301 - the host trusts the plugin, and says so
 
-    def _dump(self, name: str, value: Any) -> bytes:
+    def _dump(self, values: Sequence[Any], names: Sequence[str]) -> bytes:
+        try:
+            return pickle.dumps([*values])
+        except Exception:
+            for name, value in zip(names, values, strict=True):
+                self._dump_one(name, value)
+            raise
+
+    def _dump_result(self, value: Any) -> bytes:
+        return self._dump_one(RESULT, value)
+
+    def _dump_one(self, name: str, value: Any) -> bytes:
         try:
             return pickle.dumps(value)
         except Exception as error:  # noqa: BLE001 - pickle raises whatever the value does
@@ -265,14 +263,13 @@ class PickleCodec:
 class OwnCodec(JsonCodec):
     """Sends plugreg's own values pickled, to the plugin's process alone; results are JSON."""
 
-    def pack_arguments(self, values: Sequence[Any], names: Sequence[str] = ()) -> bytes:  # noqa: ARG002
-        """Return the pickled values."""
-        return pickle.dumps([*values])
-
     def unpack_arguments(self, data: bytes, names: Sequence[str] = ()) -> list[Any]:  # noqa: ARG002
         """Return the values."""
         values: list[Any] = pickle.loads(data)  # noqa: S301 - they are the host's
         return values
+
+    def _dump(self, values: Sequence[Any], names: Sequence[str]) -> bytes:  # noqa: ARG002
+        return pickle.dumps([*values])
 
 
 # -- types that JSON has itself -------------------------------------------------------------------
@@ -297,23 +294,22 @@ def fits_json(kind: Any) -> Fits | None:
     """Return a function that says whether a value needs no pydantic, None where each does."""
     if kind is Any or kind is object:
         return is_json
-    if kind is None:
-        kind = NoneType
-    if kind is float:
-        return partial(_is_one_of, (float, int))
-    if kind in (str, int, bool, NoneType):
-        return partial(_is_one_of, (kind,))
+    scalars = scalars_of(kind)
+    if scalars:
+        return lambda value: type(value) in scalars
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
-        return _fits_any(inner)
+        # With a type beside it that needs pydantic, a string may stand for a value of that type.
+        found = [fit for fit in map(fits_json, inner) if fit is not None]
+        return partial(_fits_any, found) if len(found) == len(inner) else None
     if origin is list and len(inner) == 1:
         item = fits_json(inner[0])
         return None if item is None else partial(_is_list_of, item)
+    if kind is list or kind is dict:
+        return partial(_is_list_of if kind is list else _is_dict_of, is_json)
     if origin is dict and len(inner) == 2 and inner[0] is str:
         item = fits_json(inner[1])
         return None if item is None else partial(_is_dict_of, item)
-    if kind is list or kind is dict:
-        return is_json if kind is list else _is_json_dict
     return None
 
 
@@ -352,20 +348,8 @@ _WRITERS: Final[Mapping[type, Callable[[Any], str]]] = MappingProxyType(
 _SCALARS: Final = frozenset(_WRITERS)
 
 
-def _fits_any(kinds: Sequence[Any]) -> Fits | None:
-    """Return the function of a union; types that need pydantic make it fit less."""
-    # With another type beside it, a string may stand for a value of that type.
-    found = [fits_json(kind) for kind in kinds]
-    if None in found:
-        return None
-    if all(kind in (str, int, bool, NoneType, None) for kind in kinds):
-        exact = tuple(NoneType if kind is None else kind for kind in kinds)
-        return partial(_is_one_of, exact)
-    return lambda value: any(fits is not None and fits(value) for fits in found)
-
-
-def _is_one_of(kinds: tuple[type, ...], value: Any) -> bool:
-    return type(value) in kinds
+def _fits_any(fits: Sequence[Fits], value: Any) -> bool:
+    return any(fit(value) for fit in fits)
 
 
 def _is_list_of(fits: Fits, value: Any) -> bool:
@@ -378,12 +362,15 @@ def _is_dict_of(fits: Fits, value: Any) -> bool:
     return all(type(key) is str for key in value) and all(map(fits, value.values()))
 
 
-def _is_json_dict(value: Any) -> bool:
-    return type(value) is dict and is_json(value)
+def _are_scalars(scalars: Sequence[frozenset[type]], values: Sequence[Any]) -> bool:
+    for kinds, value in zip(scalars, values, strict=True):  # noqa: SIM110 - all() is slower
+        if type(value) not in kinds:
+            return False
+    return True
 
 
-def _holds(fits: Fits | None, value: Any) -> bool:
-    return fits is not None and fits(value)
+def _all_fit(fits: Sequence[Fits], values: Sequence[Any]) -> bool:
+    return all(fit(value) for fit, value in zip(fits, values, strict=True))
 
 
 # -- pydantic -------------------------------------------------------------------------------------

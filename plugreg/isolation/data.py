@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from plugreg._support.guard import plain
 from plugreg.exceptions import ValueNotSentError
+from plugreg.isolation.frames import LARGEST
 from plugreg.records import LoadReport
 
 _PICKLED: Final = "$plugreg"
@@ -28,6 +29,16 @@ _OWN: Final = frozenset(
 )
 """Module and name of the classes of such values."""
 
+RESULT: Final = "result"
+"""What stands for the name of an argument in an error about a result."""
+
+REMEDY: Final = (
+    "annotate the hook's specification, or trust the plugin with Isolated(codec='pickle')"
+)
+
+LARGEST_VALUE: Final = LARGEST - 1024
+"""The most bytes of what is sent of one call; the rest of a frame is for its first line."""
+
 MOST_ITEMS: Final = 10_000
 """How many values of an iterator are sent: it may have no end."""
 
@@ -36,7 +47,7 @@ def pack_call(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> by
     """Return the bytes of a call. Raises ValueNotSentError, with the place of the argument."""
     given = [to_data(name, str(place), value) for place, value in enumerate(args, start=1)]
     named = {key: to_data(name, key, value) for key, value in kwargs.items()}
-    return json.dumps([given, named]).encode()
+    return dump(name, "arguments", [given, named])
 
 
 def unpack_call(data: bytes) -> tuple[list[Any], dict[str, Any]]:
@@ -47,7 +58,7 @@ def unpack_call(data: bytes) -> tuple[list[Any], dict[str, Any]]:
 
 def pack_value(name: str, value: Any) -> bytes:
     """Return the bytes of a result. Raises ValueNotSentError."""
-    return json.dumps(to_data(name, "result", value)).encode()
+    return dump(name, RESULT, to_data(name, RESULT, value))
 
 
 def to_data(name: str, argument: str, value: Any) -> Any:
@@ -77,7 +88,26 @@ def to_data(name: str, argument: str, value: Any) -> Any:
     elif isinstance(value, (list, tuple, set, frozenset, Iterator)):
         items = islice(value, MOST_ITEMS) if isinstance(value, Iterator) else value
         return [to_data(name, argument, item) for item in items]
-    raise ValueNotSentError(name, argument, kind.__qualname__, "expected what JSON holds")
+    raise ValueNotSentError(
+        name, argument, kind.__qualname__, f"expected what JSON holds; {REMEDY}"
+    )
+
+
+def dump(name: str, argument: str, data: Any, largest: int | None = None) -> bytes:
+    """Return the bytes of data. Raises ValueNotSentError if there are too many."""
+    found = json.dumps(data).encode()
+    if len(found) > (largest or LARGEST_VALUE):
+        raise too_large(name, argument, type(data).__qualname__, len(found), largest)
+    return found
+
+
+def too_large(
+    name: str, argument: str, kind: str, size: int, largest: int | None = None
+) -> ValueNotSentError:
+    """Return the error about a value of too many bytes."""
+    limit = f"{largest or LARGEST_VALUE:,} are sent; put it into a file, and send the path"
+    reason = f"it has {size:,} bytes, and no more than {limit}"
+    return ValueNotSentError(name, argument, kind, reason)
 
 
 def report_to_data(report: LoadReport) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._support.guard import Guard
-from plugreg._support.imported import named
+from plugreg._support.imported import named, package_files
 from plugreg.hooks import FoundHook
 from plugreg.isolation.data import pack_value, to_data, unpack_call
 from plugreg.isolation.protocol import METHOD
@@ -191,10 +192,8 @@ def _task_methods(plugin: Any) -> list[str]:
 
 
 def _folders(plugin: Any) -> Iterator[str]:
-    from plugreg.assets import packages_of
-
     with Guard():
-        yield from map(str, packages_of(plugin))
+        yield from map(os.path.dirname, package_files(plugin))
 
 
 def _method_answer(

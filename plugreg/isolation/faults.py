@@ -87,12 +87,16 @@ def failures_from_data(slug: str, rows: Iterable[Mapping[str, Any]]) -> tuple[Pl
         PluginFailure(
             stage=Stage(row["stage"]),
             slug=slug,
-            message=row["message"],
-            subject=row["subject"],
-            exception_type=None if row["exception_type"] is None else plain(row["exception_type"]),
+            message=cut(plain(row["message"]), LONGEST_MESSAGE),
+            subject=cut(plain(row["subject"]), LONGEST_MESSAGE),
+            exception_type=_short(row["exception_type"]),
             traceback=cut(plain(row["traceback"]), _LONGEST_TRACEBACK),
             place=cut(plain(row["place"]), LONGEST_MESSAGE),
-            retry_after=row["retry_after"],
+            retry_after=None if row["retry_after"] is None else float(row["retry_after"]),
         )
         for row in rows
     )
+
+
+def _short(text: str | None) -> str | None:
+    return None if text is None else cut(plain(text), LONGEST_MESSAGE)

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 import time
 from typing import Final
 
 LARGEST: Final = 512 * 1024 * 1024
 """The most bytes of a frame: a damaged length would ask for all memory."""
+
+LARGEST_BESIDE: Final = 64 * 1024 * 1024
+"""The same for what a process sends beside calls."""
 
 _PREFIX: Final = 4
 _PIECE: Final = 65_536
@@ -32,11 +36,16 @@ def pack(body: bytes) -> bytes:
 
 
 class FrameReader:
-    """Puts frames together from what was received. It does not read itself."""
+    """Puts frames together from what was received. It does not read itself.
 
-    __slots__ = ("_data", "_filled", "_long")
+    Args:
+        largest: The most bytes of a frame.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_data", "_filled", "_largest", "_long")
+
+    def __init__(self, largest: int) -> None:
+        self._largest = largest
         self._data = b""
         # A frame that comes in many pieces, as far as it is there.
         self._long: bytearray | None = None
@@ -71,7 +80,7 @@ class FrameReader:
         if len(data) >= end:
             self._data = data[end:]
             return data[_PREFIX:end]
-        if length > LARGEST:
+        if length > self._largest:
             raise BrokenFrameError(f"a frame of {length} bytes is announced")
         self._long = bytearray(length)
         self._filled = len(data) - _PREFIX
@@ -98,17 +107,15 @@ class Line:
 
     Args:
         sock: The socket, which belongs to the line from now on. It stays in blocking mode.
-        seconds: Most seconds that one operation of the system may wait, None for no limit.
+        largest: The most bytes of a frame that is received.
     """
 
     __slots__ = ("_reader", "_seconds", "sock")
 
-    def __init__(self, sock: socket.socket, seconds: float | None = None) -> None:
+    def __init__(self, sock: socket.socket, largest: int = LARGEST) -> None:
         self.sock = sock
-        self._reader = FrameReader()
+        self._reader = FrameReader(largest)
         self._seconds: float | None = None
-        if seconds is not None:
-            self.limit(seconds)
 
     def limit(self, seconds: float) -> None:
         """Let no operation of the system wait longer than that.
@@ -124,10 +131,19 @@ class Line:
         """Let no operation that sends wait longer than that."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(seconds))
 
-    def send(self, body: bytes) -> None:
-        """Send a frame. Raises TimeoutError if the other side takes nothing for too long."""
+    def send(self, body: bytes, deadline: float | None = None) -> None:
+        """Send a frame.
+
+        Raises TimeoutError where the other side takes nothing for too long, and at the deadline of
+        ``time.monotonic``.
+        """
+        data = pack(body)
         try:
-            self.sock.sendall(pack(body))
+            sent = self.sock.send(data)
+            while sent < len(data):
+                if deadline is not None and time.monotonic() > deadline:
+                    raise TimeoutError
+                sent += self.sock.send(memoryview(data)[sent:])
         except BlockingIOError:
             raise TimeoutError from None
 
@@ -159,14 +175,14 @@ class Line:
         return frame
 
     def received(self) -> bytes | None:
-        """Return a frame as far as it is there without waiting, None if it is not complete.
+        """Return a frame as far as it is there, None if it is not complete.
 
-        Raises as `receive` does.
+        The socket must not be blocking. Raises as `receive` does.
         """
         frame = self._reader.next()
         while frame is None:
             try:
-                frame = self._receive(socket.MSG_DONTWAIT)
+                frame = self._receive()
             except BlockingIOError:
                 return None
         return frame
@@ -179,21 +195,23 @@ class Line:
         """Close the connection."""
         self.sock.close()
 
-    def _receive(self, flags: int = 0) -> bytes | None:
+    def _receive(self) -> bytes | None:
         """Receive once; return a frame that is complete by that, else None."""
         room = self._reader.room()
         if room is None:
-            piece = self.sock.recv(_PIECE, flags)
+            piece = self.sock.recv(_PIECE)
             if not piece:
                 raise EOFError
             return self._reader.feed(piece)
         with room:
-            count = self.sock.recv_into(room, 0, flags)
+            count = self.sock.recv_into(room)
         if not count:
             raise EOFError
         return self._reader.took(count)
 
 
 def _timeval(seconds: float) -> bytes:
+    if sys.platform == "win32":
+        return struct.pack("@L", max(int(seconds * 1_000), 1))
     whole, rest = divmod(seconds, 1)
     return struct.pack("@ll", int(whole), max(int(rest * 1_000_000), 1))

@@ -1,11 +1,11 @@
 """The guardian: the first process of an isolated plugin, which forks the one with the plugin.
 
-It is run as a script, and imports nothing of plugreg, so that it stays small. It waits for the end
-of the plugin's process, or of the host, whose socket closes then. It does so though the plugin
-holds the GIL, and though the thread that started it is gone. Then it ends all that the plugin has
-started: the group of its process, and on Linux each process that lost its parent, since those
-become children of the guardian (prctl(2), PR_SET_CHILD_SUBREAPER). It ends as the plugin's process
-ended.
+It is imported by its own name, and imports nothing of plugreg, so that it stays small. It waits for
+the end of the plugin's process, or of the host, whose socket closes then. It does so though the
+plugin holds the GIL, and though the thread that started it is gone. Then it ends all that the
+plugin has started: the group of its process, and on Linux each process that lost its parent, since
+those become children of the guardian (prctl(2), PR_SET_CHILD_SUBREAPER). It ends as the plugin's
+process ended.
 """
 
 import json
@@ -15,26 +15,28 @@ import signal
 import sys
 from contextlib import suppress
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+
 GRACE = 1.0
 """Seconds that the plugin's process has to end by itself when the host has gone."""
 _SUBREAPER = 36
 
 
-def read_exactly(descriptor: int, length: int) -> bytes:
-    """Read so many bytes; EOFError if the other side closes before."""
-    data = b""
-    while len(data) < length:
-        piece = os.read(descriptor, length - len(data))
-        if not piece:
-            raise EOFError
-        data += piece
-    return data
+def main(*places: str) -> None:
+    """Fork the plugin's process; in it, serve the host; here, guard it.
 
-
-def main(control: int, calls: int) -> None:
-    """Fork the plugin's process; in it, serve the host; here, guard it."""
-    if not hasattr(os, "fork"):
-        serve(control, calls)
+    Without the descriptors of the two sockets this process serves, and connects to the host by
+    what it reads from stdin.
+    """
+    del sys.path[0], sys.modules[__name__], sys.argv[1:]
+    if not places:
+        with sys.stdin as stdin:
+            address = json.loads(stdin.read())
+        sys.stdin = open(os.devnull)  # noqa: PTH123, SIM115 - it takes the place of the other
+        serve(connect(**address).detach(), connect(**address).detach())
+    control, calls = map(int, places)
     ready, tell = os.pipe()
     os.set_inheritable(calls, False)
     os.set_inheritable(control, False)
@@ -50,18 +52,40 @@ def main(control: int, calls: int) -> None:
     guard(plugin, control, tell)
 
 
+def connect(port: int, key: str) -> "socket.socket":
+    """Return a connection to the host, which asks for the key."""
+    import socket
+
+    sock = socket.create_connection(("127.0.0.1", port))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.sendall(key.encode())
+    return sock
+
+
 def serve(control: int, calls: int, ready: int = -1) -> None:
     """Import what serves the host by the path that the host sends, and hand over to it."""
-    start = json.loads(read_exactly(calls, int.from_bytes(read_exactly(calls, 4), "big")))
-    if not sys.flags.safe_path:
-        del sys.path[0]
+    import socket
+
+    first = socket.socket(fileno=calls)
+    start = json.loads(read_exactly(first, int.from_bytes(read_exactly(first, 4), "big")))
     if start["path"] is not None:
         sys.path[:] = start["path"]
     sys.path += [folder for folder in start["own"] if folder not in sys.path]
     from plugreg.isolation.child import main as run
 
     sys.path[:0] = start["first"]
-    run(control, calls, ready)
+    run(socket.socket(fileno=control), first, ready)
+
+
+def read_exactly(sock: "socket.socket", length: int) -> bytes:
+    """Receive so many bytes; EOFError if the other side closes before."""
+    data = b""
+    while len(data) < length:
+        piece = sock.recv(length - len(data))
+        if not piece:
+            raise EOFError
+        data += piece
+    return data
 
 
 def guard(plugin: int, control: int, tell: int) -> None:
@@ -150,7 +174,3 @@ def finish(status: int) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {-code})
         os.kill(os.getpid(), -code)
     os._exit(code if code >= 0 else 128 - code)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))

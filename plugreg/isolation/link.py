@@ -7,13 +7,17 @@ import os
 import pickle
 import socket
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from types import MappingProxyType
 from typing import Any, Final
 
+from plugreg.isolation.data import dump
 from plugreg.isolation.faults import error_from_data
-from plugreg.isolation.frames import Line
+from plugreg.isolation.frames import LARGEST_BESIDE, Line
+from plugreg.isolation.guardian import GRACE, connect
 
 Serve = Callable[[socket.socket, str], object]
 """Serves the calls of another line; takes the socket, and ``"sync"`` or ``"async"``."""
@@ -50,9 +54,11 @@ class HostLink:
 
     def send(self, **message: Any) -> None:
         """Send a message. A forked process sends none, and neither does one without a host."""
+        self._send(json.dumps(message).encode())
+
+    def _send(self, data: bytes) -> None:
         if os.getpid() != self._process:
             return
-        data = json.dumps(message).encode()
         with self._sending:
             try:
                 self._line.send(data)
@@ -67,8 +73,9 @@ class HostLink:
         if os.getpid() != self._process:
             raise ConnectionError(f"a process that the plugin has forked cannot ask for {what!r}")
         number = next(self._numbers)
+        body = dump(what, "arguments", {"ask": number, "what": what, **data}, LARGEST_BESIDE)
         asked = self._asked[number] = _Asked()
-        self.send(ask=number, what=what, **data)
+        self._send(body)
         asked.done.wait()
         reply = self._asked.pop(number).reply
         if "error" in reply:
@@ -85,10 +92,11 @@ class HostLink:
     # -- the parts ---------------------------------------------------------------------------
 
     def _receive(self) -> None:
-        while True:
-            try:
-                # One byte stands for a socket that comes along.
-                data, descriptors, _, _ = socket.recv_fds(self._line.sock, 65_536, 1)
+        # Windows has no sockets that come along.
+        receive = getattr(socket, "recv_fds", lambda sock, size, _: (sock.recv(size), ()))
+        with suppress(OSError):
+            while True:
+                data, descriptors, *_ = receive(self._line.sock, 65_536, 1)
                 if not data:
                     break
                 for descriptor in descriptors:
@@ -97,11 +105,12 @@ class HostLink:
                 while frame is not None:
                     self._take(frame)
                     frame = self._line.feed(b"")
-            except OSError:
-                break
         for asked in list(self._asked.values()):
             asked.reply = {"error": _HOST_IS_GONE}
             asked.done.set()
+        # Without a guardian nobody else ends a plugin that is at work.
+        time.sleep(GRACE)
+        os._exit(0)
 
     def _take(self, frame: bytes) -> None:
         if frame.startswith(b"values "):
@@ -113,7 +122,9 @@ class HostLink:
             return
         message = json.loads(frame)
         if "line" in message:
-            self._serve(self._incoming, message["line"])
+            is_invited = "port" in message
+            sock = connect(message["port"], message["key"]) if is_invited else self._incoming
+            self._serve(sock, message["line"])
         elif "reply" in message:
             asked = self._asked.get(message["reply"])
             if asked is not None:

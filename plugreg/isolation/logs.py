@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+
+_LONGEST: Final = 1_000_000
+"""How many characters of a record are sent."""
 
 
 class HostLogs(logging.Handler):
@@ -25,6 +28,10 @@ class HostLogs(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record as a string, with its traceback."""
         try:
-            self._send(log=self.format(record), level=record.levelno, name=record.name)
+            text = self.format(record)
+            if len(text) > _LONGEST:
+                # The half of a protected value could not be hidden any more.
+                text = f"a record of {len(text):,} characters was left out"
+            self._send(log=text, level=record.levelno)
         except Exception:  # noqa: BLE001 - as the handlers of the standard library do
             self.handleError(record)

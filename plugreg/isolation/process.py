@@ -1,31 +1,34 @@
 """The process of an isolated plugin, as the host has it: started, listened to, and ended.
 
-It is a guardian, which forks the process with the plugin; see `plugreg.isolation.guardian`. Three
-threads of the host listen to it: one to the control line, which also waits for the end, and one to
-each standard stream. They end with the process.
+Three threads of the host listen to it: one to the control line, which also waits for the end, and
+one to each standard stream. They end with the process.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from threading import Event, Lock, Thread
+from threading import BoundedSemaphore, Event, Lock, Thread
 from typing import IO, Any, Final
 
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import Guard
-from plugreg._support.process import GRACE, end, has_ended, start, wait_until
-from plugreg.isolation import guardian
+from plugreg._support.process import GRACE, wait_until
 from plugreg.isolation.environments import Program
-from plugreg.isolation.frames import Line, pack
+from plugreg.isolation.frames import LARGEST_BESIDE, Line, pack
+from plugreg.isolation.guardian import GRACE as CHILD_GRACE
 from plugreg.isolation.lines import LinePool
+from plugreg.isolation.sending import Sender
+from plugreg.isolation.systems import start_process
+
+_MOST_ASKS: Final = 64
+"""How much a process may ask of the host at once; a plugin that calls itself asks without end."""
 
 _PIECE: Final = 65_536
 _LONGEST_LINE: Final = 8_192
@@ -58,6 +61,8 @@ class ChildProcess:
         exitcode: Exit code, negative for a signal; None before the end.
         reason: Why the host has killed it, or an empty string.
         version: Number of the values that it was sent last.
+        callers: Of each call under way, the isolated plugins that wait for its caller.
+        asks: Is acquired for what the process asks of the host, until that is answered.
         values: Those values, as `Surroundings.values` has them; they change under ``updating``.
         stage: What the process said that it is about to do.
         sync: The lines for synchronous calls, as many as there are workers.
@@ -66,55 +71,45 @@ class ChildProcess:
     """
 
     def __init__(
-        self, program: Program, listener: Listener, *, name: str, workers: int, seconds: float
+        self,
+        program: Program,
+        listener: Listener,
+        *,
+        name: str,
+        workers: int,
+        seconds: float,
+        memory: int | None,
     ) -> None:
-        control, far_control = socket.socketpair()
-        calls, far_calls = socket.socketpair()
         self.exitcode: int | None = None
         self.reason = ""
         self.stage = ""
         self.ended: Final = Event()
         self.last_used = time.monotonic()
         self._listener = listener
-        self._sending = Lock()
         self.is_usable = True
+        self._ending = Lock()
         self._callbacks: list[Callable[[], object]] = []
         self._tail: deque[bytes] = deque()
         self._is_cut = False
-        self._owner = os.getpid()
-        self._control = Line(control)
-        self._control.limit_sending(seconds)
         self.updating: Final = Lock()
         self.version = 0
         self.values: tuple[object, object] = (None, None)
-        with far_control, far_calls:
-            try:
-                self._process = start(
-                    [
-                        program.python,
-                        *program.flags,
-                        guardian.__file__,
-                        str(far_control.fileno()),
-                        str(far_calls.fileno()),
-                    ],
-                    program.environment,
-                    descriptors=(far_control.fileno(), far_calls.fileno()),
-                )
-            except BaseException:
-                control.close()
-                calls.close()
-                raise
-        self.pid = self._process.pid
+        self.callers: Final[list[Any]] = []
+        self.asks: Final = BoundedSemaphore(_MOST_ASKS)
+        self._system = start_process(program, seconds=seconds, memory=memory)
+        self.pid = self._system.popen.pid
         self.started: Final = datetime.now(UTC)
-        self.first: Final = Line(calls)
+        self._control = Line(self._system.control, largest=LARGEST_BESIDE)
+        self._sender = Sender(self._control, seconds, self.kill)
+        self.first: Final = Line(self._system.calls)
         self.sync: Final = LinePool(self.first, workers, lambda: self._add_line("sync"))
         self.side: Final = LinePool(None, None, lambda: self._add_line("sync"))
         self.more: Final = LinePool(None, None, lambda: self._add_line("async"))
         self._pools = (self.sync, self.side, self.more)
         with suppress(OSError):
             folders = {"path": program.path, "own": program.own, "first": program.first}
-            calls.sendall(pack(json.dumps(folders).encode()))
-        streams = ((self._process.stdout, 20), (self._process.stderr, 30))
+            self.first.send(json.dumps(folders).encode())
+        streams = ((self._system.popen.stdout, 20), (self._system.popen.stderr, 30))
         self._readers = [
             Thread(target=self._read, args=stream, name=f"plugreg {name} output", daemon=True)
             for stream in streams
@@ -135,22 +130,18 @@ class ChildProcess:
         """Number of the signal that has ended it, None if none did."""
         return -self.exitcode if self.exitcode is not None and self.exitcode < 0 else None
 
-    def send(self, data: bytes, descriptor: int | None = None) -> None:
-        """Send a message over the control line.
+    def note_pid(self, pid: int) -> None:
+        """Take the number of the process with the plugin. Raises ValueError for another's."""
+        if not self._system.has_started(pid):
+            raise ValueError(f"{pid} is not the number of the plugin's process")
+        self.pid = pid
 
-        A process that takes nothing for as long as a call may take is killed.
+    def send(self, data: bytes, sock: socket.socket | None = None) -> None:
+        """Send a message over the control line, and a socket that belongs to the process then.
+
+        It waits for nobody. A process that takes nothing for as long as a call may take is killed.
         """
-        with self._sending:
-            sock = self._control.sock
-            try:
-                if descriptor is None:
-                    sock.sendall(pack(data))
-                else:
-                    message = pack(data)
-                    sent = socket.send_fds(sock, [message], [descriptor])
-                    sock.sendall(message[sent:])
-            except OSError:
-                self.kill("it does not take what the host sends")
+        self._sender.send(pack(data), sock)
 
     def send_values(self, version: int, data: bytes) -> None:
         """Send the values that hold now."""
@@ -158,7 +149,7 @@ class ChildProcess:
 
     def on_end(self, callback: Callable[[], object]) -> None:
         """Call a function when nothing of the process is left, at once if that is so."""
-        with self._sending:
+        with self._ending:
             if not self.ended.is_set():
                 self._callbacks.append(callback)
                 return
@@ -169,7 +160,7 @@ class ChildProcess:
         if self.is_usable:
             self.is_usable = False
             self.reason = reason
-        self._signal()
+        self._system.kill()
 
     def end_when_idle(self, seconds: float) -> None:
         """End the process once it had no call for so long."""
@@ -189,11 +180,11 @@ class ChildProcess:
         self._close_lines()
         # A call may have taken a line just before.
         self._wait_for_calls(deadline)
-        # The guardian sees that, and gives the plugin's process a moment to end by itself.
+        # The process has a moment to end by itself.
         with suppress(OSError):
             self._control.sock.shutdown(socket.SHUT_WR)
-        if not self.ended.wait(guardian.GRACE + GRACE):
-            self._signal()
+        if not self.ended.wait(CHILD_GRACE + GRACE):
+            self._system.kill()
             self.ended.wait(GRACE)
 
     def abandon(self) -> None:
@@ -202,11 +193,12 @@ class ChildProcess:
             line.close()
         for pool in self._pools:
             pool.abandon()
-        for stream in (self._process.stdout, self._process.stderr):
+        popen = self._system.popen
+        for stream in (popen.stdout, popen.stderr):
             if stream is not None:
                 stream.raw.close()  # type: ignore[attr-defined]
         # Another process cannot wait for it.
-        self._process.returncode = 0
+        popen.returncode = 0
 
     # -- the parts ---------------------------------------------------------------------------
 
@@ -232,16 +224,11 @@ class ChildProcess:
             pool.close()
 
     def _add_line(self, kind: str) -> Line:
-        near, far = socket.socketpair()
-        with far:
-            self.send(json.dumps({"line": kind}).encode(), far.fileno())
-        return Line(near)
-
-    def _signal(self) -> None:
-        # The guardian ends the rest. It is not reaped before it has ended.
-        with suppress(OSError):
-            if self.exitcode is None:
-                os.kill(self._process.pid, signal.SIGTERM)
+        return Line(
+            self._system.connect(
+                kind, lambda message, sock: self.send(json.dumps(message).encode(), sock)
+            )
+        )
 
     def _listen(self) -> None:
         """Receive until the process has closed the control line, which is at its end."""
@@ -255,11 +242,12 @@ class ChildProcess:
             pass
         self.is_usable = False
         self._close_lines()
-        self._reap()
+        self.exitcode = self._system.reap(self.pid)
         for reader in self._readers:
             reader.join(GRACE)
+        self._sender.close()
         line.close()
-        with self._sending:
+        with self._ending:
             self.ended.set()
             callbacks, self._callbacks = self._callbacks, []
         with Guard():
@@ -267,18 +255,6 @@ class ChildProcess:
         for callback in callbacks:
             with Guard():
                 callback()
-
-    def _reap(self) -> None:
-        """Wait for the end of the guardian, and end what it has left."""
-        if not wait_until(lambda: has_ended(self._process), GRACE):
-            self._signal()
-            wait_until(lambda: has_ended(self._process), GRACE)
-        if self.pid != self._process.pid:
-            # The guardian itself may have been killed.
-            with suppress(OSError):
-                os.killpg(self.pid, signal.SIGKILL)
-        end(self._process)
-        self.exitcode = self._process.returncode
 
     def _take(self, message: Mapping[str, Any]) -> None:
         if "log" in message:

@@ -8,9 +8,9 @@ import pickle
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import count
+from itertools import chain, count
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 from weakref import ReferenceType, ref
 
 from plugreg._support.guard import Guard, explain
@@ -23,7 +23,7 @@ from plugreg.exceptions import (
     PluginTimeoutError,
 )
 from plugreg.isolation import waits
-from plugreg.isolation.data import pack_call
+from plugreg.isolation.data import RESULT, dump, pack_call
 from plugreg.isolation.environments import program
 from plugreg.isolation.faults import error_from_data, error_to_data
 from plugreg.isolation.frames import BrokenFrameError, Line
@@ -43,11 +43,18 @@ from plugreg.isolation.protocol import (
     request,
 )
 from plugreg.isolation.records import ProcessInfo, measure
-from plugreg.isolation.running import HookRow, Running, Surroundings, carry_out, pack
+from plugreg.isolation.running import (
+    CALLERS,
+    Callers,
+    HookRow,
+    Running,
+    Surroundings,
+    carry_out,
+    pack,
+)
 
 if TYPE_CHECKING:
     from plugreg._lifecycle.binding import BoundContext
-    from plugreg.isolation.codec import Codec
 
 
 class RemotePlugin:
@@ -172,36 +179,36 @@ class RemotePlugin:
         result = await self._acall(HOOK, row.name, value, row.seconds, is_async=is_async)
         return row.codec.unpack_result(result)
 
-    def call_method(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Call a method of a mixin, by ``mixin.method``, with data."""
-        return json.loads(self._method(name, pack_call(name, args, kwargs)))
+    def call_method(self, name: str, value: bytes, *, is_side: bool = False) -> bytes:
+        """Call a method of a mixin, by ``mixin.method``.
 
-    def call_typed(self, name: str, codec: Codec, values: Sequence[Any]) -> Any:
-        """Call a method of the host's mixin with the types that the host states."""
-        return codec.unpack_result(self._method(name, codec.pack_arguments(values)))
+        Args:
+            name: The method, or the function of a setting.
+            value: The bytes of the arguments.
+            is_side: Whether the call waits for no other one.
+        """
+        return self._call(METHOD, name, value, self.options.timeout, is_side=is_side)
+
+    async def acall_method(self, name: str, value: bytes) -> bytes:
+        """Do the same from a coroutine."""
+        return await self._acall(METHOD, name, value, self.options.timeout, is_async=False)
 
     def call_function(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Call a function of a setting; it waits for no other call."""
-        result = self._call(
-            METHOD, name, pack_call(name, args, kwargs), self.options.timeout, is_side=True
-        )
-        return json.loads(result)
+        return json.loads(self.call_method(name, pack_call(name, args, kwargs), is_side=True))
 
     # -- the parts ---------------------------------------------------------------------------
-
-    def _method(self, name: str, value: bytes) -> bytes:
-        return self._call(METHOD, name, value, self.options.timeout)
 
     def _call(
         self, operation: bytes, name: str, value: bytes, timeout: float, *, is_side: bool = False
     ) -> bytes:
-        running = self._state.get()
+        running, callers = self._state.get(), CALLERS.get()
+        asking = self._asking(callers)
         while True:
-            # The call that this one is part of, if there is one, has the other line.
-            asking: ChildProcess | None = getattr(running.asking, "child", None)
             child = asking or running.child
             if child is None or not child.is_usable:
-                child = self._ensure(running) if asking is None else _fail(self._died(asking))
+                child = self._ensure(running)
+            # The call that this one is part of, if there is one, has the other line.
             pool = child.side if is_side or asking is not None else child.sync
             version = self._version(child)
             try:
@@ -213,8 +220,10 @@ class RemotePlugin:
         body = request(number, operation, name, version, value)
         deadline = time.monotonic() + timeout
         try:
+            if callers:
+                child.callers.append(callers)
             line.limit(timeout)
-            line.send(body)
+            line.send(body, deadline)
             frame = line.receive(deadline)
         except TimeoutError:
             child.kill(f"a call took longer than {timeout:g} seconds")
@@ -230,6 +239,9 @@ class RemotePlugin:
             child.kill("a call was interrupted")
             pool.drop(line)
             raise
+        finally:
+            if callers:
+                child.callers.remove(callers)
         pool.put_back(line)
         child.last_used = time.monotonic()
         return self._parse(child, frame, number)
@@ -237,13 +249,14 @@ class RemotePlugin:
     async def _acall(
         self, operation: bytes, name: str, value: bytes, timeout: float, *, is_async: bool
     ) -> bytes:
-        running = self._state.get()
+        running, callers = self._state.get(), CALLERS.get()
+        asking = self._asking(callers)
         while True:
-            child = running.child
+            child = asking or running.child
             if child is None or not child.is_usable:
                 child = await waits.in_thread(partial(self._ensure, running))
-            pool = child.more if is_async else child.sync
-            version = await self._aversion(child)
+            pool = child.more if is_async else child.sync if asking is None else child.side
+            version = self._version(child)
             try:
                 line = await waits.free_line(pool)
                 break
@@ -253,6 +266,8 @@ class RemotePlugin:
         body = request(number, operation, name, version, value)
         deadline = time.monotonic() + timeout
         try:
+            if callers:
+                child.callers.append(callers)
             frame = await waits.exchange(line, body, deadline)
         except TimeoutError:
             child.kill(f"a call took longer than {timeout:g} seconds")
@@ -260,7 +275,13 @@ class RemotePlugin:
             raise PluginTimeoutError(self.slug, timeout) from None
         except (EOFError, OSError) as error:
             pool.drop(line)
-            await waits.in_thread(partial(self._wait_for_end, child, error))
+            if isinstance(error, BrokenFrameError):
+                child.kill(str(error))
+            else:
+                await waits.ended(child, GRACE)
+                if not child.ended.is_set():
+                    child.kill("it has closed the connection")
+            await waits.ended(child, 2 * GRACE)
             raise self._died(child) from None
         except BaseException:
             # Cancelled: an async implementation is cancelled, too; another one goes on.
@@ -270,6 +291,9 @@ class RemotePlugin:
                 drain = partial(_drain, child, pool, line, deadline)
                 Thread(target=drain, name="plugreg isolation", daemon=True).start()
             raise
+        finally:
+            if callers:
+                child.callers.remove(callers)
         pool.put_back(line)
         child.last_used = time.monotonic()
         return self._parse(child, frame, number)
@@ -302,11 +326,15 @@ class RemotePlugin:
                 child.values = values
             return child.version
 
-    async def _aversion(self, child: ChildProcess) -> int:
-        """Do the same from a coroutine: a process may take long to take in new values."""
-        if _are_known(self._around.values(), child):
-            return child.version
-        return await waits.in_thread(partial(self._version, child))
+    def _asking(self, callers: Callers) -> ChildProcess | None:
+        """Return the process that waits for the calling code, None if it is not the plugin's.
+
+        Raises PluginDiedError if it has ended since.
+        """
+        found = next((child for remote, child in callers if remote is self), None)
+        if found is not None and not found.is_usable:
+            raise self._died(found)
+        return found
 
     def _wait_for_end(self, child: ChildProcess, error: BaseException) -> None:
         if isinstance(error, BrokenFrameError):
@@ -376,11 +404,12 @@ class RemotePlugin:
             name=self.slug,
             workers=options.workers,
             seconds=options.timeout,
+            memory=options.memory,
         )
         try:
             answered = self._first_call(child, LOAD, "plugin", pickle.dumps(self._load))
             description: dict[str, Any] = json.loads(answered)
-            child.pid = int(description["pid"])
+            child.note_pid(int(description["pid"]))
         except BaseException as error:
             child.kill("it has not loaded the plugin")
             child.ended.wait(2 * GRACE)
@@ -404,7 +433,7 @@ class RemotePlugin:
         deadline = time.monotonic() + timeout
         try:
             line.limit(timeout)
-            line.send(request(number, operation, name, 0, value))
+            line.send(request(number, operation, name, 0, value), deadline)
             frame = line.receive(deadline)
         except TimeoutError:
             child.kill(f"it took longer than {timeout:g} seconds")
@@ -431,30 +460,35 @@ class RemotePlugin:
             self._logger.warning("its process %d has ended with %d", child.pid, child.exitcode)
 
     def _asked(self, child: ChildProcess, message: Mapping[str, Any]) -> None:
-        # In a thread of its own, since it may call the plugin.
-        answer = partial(self._answer, child, message)
-        Thread(target=answer, name=f"plugreg {self.slug} asks", daemon=True).start()
+        if child.asks.acquire(blocking=False):
+            # In a thread of its own, since it may call the plugin.
+            answer = partial(self._answer, child, message)
+            Thread(target=answer, name=f"plugreg {self.slug} asks", daemon=True).start()
+        else:
+            reason = "it asks for too much at once; does a hook of its own call itself?"
+            error = error_to_data(IsolationError(self.slug, reason))
+            child.send(json.dumps({"reply": message["ask"], "error": error}).encode())
 
     def _answer(self, child: ChildProcess, message: Mapping[str, Any]) -> None:
-        running = self._state.get()
-        running.asking.child = child
-        reply: dict[str, Any] = {"reply": message["ask"], "value": None}
+        # Whoever waits for this process waits for the answer, too.
+        CALLERS.set(((self, child), *chain.from_iterable(list(child.callers))))
+        reply: dict[str, Any] = {"reply": message["ask"]}
         with Guard() as guard:
             context = None if self._context is None else self._context()
             reply["value"] = carry_out(message, context, self.options, self._around)
             reply["version"] = self._version(child)
+            data = dump(str(message["what"]), RESULT, reply)
         if guard.error is not None:
-            reply["error"] = error_to_data(guard.error)
-        child.send(json.dumps(reply).encode())
+            data = json.dumps(
+                {"reply": message["ask"], "error": error_to_data(guard.error)}
+            ).encode()
+        child.asks.release()
+        child.send(data)
 
 
 def _are_known(values: tuple[object, object], child: ChildProcess) -> bool:
     known = child.values
     return values[0] is known[0] and values[1] is known[1]
-
-
-def _fail(error: Exception) -> NoReturn:
-    raise error
 
 
 def _drain(child: ChildProcess, pool: LinePool, line: Line, deadline: float) -> None:

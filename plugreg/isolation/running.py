@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.redact import Scrubber
@@ -44,6 +44,12 @@ class Surroundings(Protocol):
         ...
 
 
+Callers = tuple[tuple[object, ChildProcess], ...]
+"""The isolated plugins that wait for the code that is running, each with its process."""
+
+CALLERS: Final[ContextVar[Callers]] = ContextVar("plugreg isolated callers", default=())
+
+
 class HookRow(NamedTuple):
     """A hook implementation of the plugin: its name there, its arguments, and their codec.
 
@@ -63,7 +69,6 @@ class Running:
         self.lock = Lock()
         self.child: ChildProcess | None = None
         self.restarts = -1
-        self.asking = threading.local()
 
 
 def carry_out(

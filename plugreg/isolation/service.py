@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plugreg._lifecycle.load import Acceptance, load
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import Guard, plain
+from plugreg.exceptions import IsolationError
 from plugreg.hooks import HookFinder
 from plugreg.isolation.codec import codec_of
 from plugreg.isolation.description import Capable, describe_hooks, describe_plugin
@@ -40,8 +41,11 @@ class Limits(NamedTuple):
     memory: int | None
     cpu_seconds: float | None
 
-    def apply(self) -> None:
-        """Set the limits that hold as long as the process lives."""
+    def apply(self, slug: str) -> None:
+        """Set the limits that hold as long as the process lives.
+
+        Raises IsolationError for a limit that the system has not.
+        """
         with suppress(ImportError, ValueError, OSError):
             import resource
 
@@ -49,22 +53,29 @@ class Limits(NamedTuple):
             resource.setrlimit(
                 resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1])
             )
+        limit = "memory"
+        try:
             if self.memory is not None:
+                import resource
+
                 resource.setrlimit(resource.RLIMIT_AS, (self.memory, self.memory))
-        self.begin_call()
+            limit = "cpu_seconds"
+            self.begin_call()
+        except (ImportError, ValueError, OSError) as error:
+            reason = f"this system sets no limit {limit}= ({error}); leave it out"
+            raise IsolationError(slug, reason) from None
 
     def begin_call(self) -> None:
         """Let the CPU time of one call count from now."""
         if self.cpu_seconds is None:
             return
-        with suppress(ImportError, ValueError, OSError):
-            import resource
+        import resource
 
-            usage = resource.getrusage(resource.RUSAGE_SELF)
-            used = usage.ru_utime + usage.ru_stime
-            hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-            # The limit is in whole seconds of the process.
-            resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used + self.cpu_seconds), hard))
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        used = usage.ru_utime + usage.ru_stime
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        # The limit is in whole seconds of the process.
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used + self.cpu_seconds), hard))
 
 
 class PluginService:

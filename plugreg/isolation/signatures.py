@@ -7,14 +7,14 @@ import inspect
 import pickle
 import sys
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from plugreg._support.frozen import Frozen
 from plugreg._support.guard import Guard
 from plugreg.exceptions import IsolationError, ValueNotSentError
 from plugreg.hooks import PluginManager
-from plugreg.isolation.codec import Signature, codec_of
+from plugreg.isolation.codec import OwnCodec, Signature, codec_of
 from plugreg.isolation.data import report_to_data
 from plugreg.isolation.protocol import BeginRequest, Mirrored
 from plugreg.isolation.remote import RemotePlugin
@@ -59,21 +59,13 @@ class Opening(Frozen, kw_only=False):
         self.remote.begin(context, make, next(iter(self.activated), None))
 
 
-class ReportCodec:
+class ReportCodec(OwnCodec):
     """Sends the report on a load."""
 
-    def __init__(self, signature: Signature) -> None:
-        self._codec = codec_of("own", signature)
-        self.pack_result = self._codec.pack_result
-        self.unpack_result = self._codec.unpack_result
-        self.unpack_arguments = self._codec.unpack_arguments
-
-    def pack_arguments(
-        self, values: typing.Sequence[Any], names: typing.Sequence[str] = ()
-    ) -> bytes:
-        """Return the bytes of a report."""
-        plain = [report_to_data(v) if type(v) is LoadReport else v for v in values]
-        return self._codec.pack_arguments(plain, names)
+    def _dump(self, values: Sequence[Any], names: Sequence[str]) -> bytes:
+        return super()._dump(
+            [report_to_data(v) if type(v) is LoadReport else v for v in values], names
+        )
 
 
 def signature_of(row: Mapping[str, Any], manager: PluginManager) -> Signature:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import json
 import keyword
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from plugreg.exceptions import IsolationError
 from plugreg.hooks import ASYNC_TWIN
+from plugreg.isolation.data import pack_call
 from plugreg.isolation.remote import RemotePlugin
 from plugreg.isolation.running import HookRow
 from plugreg.isolation.setting_data import definitions_from_data
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 REMOTE: Final = "_plugreg_remote"
 FOLDERS: Final = "_plugreg_folders"
 """Attributes of a stand-in."""
+
+_MARKS: Final = ("optionalhook", "tryfirst", "trylast", "before", "after")
+"""The options of an implementation that count in the host."""
 
 _ABSENT: Final = object()
 """Stands for an argument that a call does not give."""
@@ -155,29 +159,28 @@ def _hook(row: HookRow, told: Mapping[str, Any]) -> Callable[..., Any]:
     if not is_async:
         setattr(function, ASYNC_TWIN, made["async_implementation"])
     function.__name__, function.__qualname__ = row.name, f"StandIn.{row.name}"
-    options = {key: value for key, value in told["options"].items() if value}
+    options = {key: told["options"][key] for key in _MARKS if told["options"].get(key)}
     function.plugreg_impl = {**options, "specname": told["hook"]}
     return function  # type: ignore[no-any-return]
 
 
 def _method(full: str, typed: TypedMethod | None, *, is_async: bool) -> Callable[..., Any]:
-    name = full.rpartition(".")[2]
-
-    def method(self: StandIn, /, *args: Any, **kwargs: Any) -> Any:
+    def packed(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         if typed is None:
-            return self._plugreg_remote.call_method(full, args, kwargs)
+            return pack_call(full, args, kwargs)
         bound = typed.signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        return self._plugreg_remote.call_typed(full, typed.codec, [*bound.arguments.values()])
+        return typed.codec.pack_arguments([*bound.arguments.values()])
 
-    if is_async:
+    unpack = json.loads if typed is None else typed.codec.unpack_result
 
-        async def amethod(self: StandIn, /, *args: Any, **kwargs: Any) -> Any:
-            from plugreg.isolation.waits import in_thread
+    def method(self: StandIn, /, *args: Any, **kwargs: Any) -> Any:
+        return unpack(self._plugreg_remote.call_method(full, packed(args, kwargs)))
 
-            return await in_thread(partial(method, self, *args, **kwargs))
+    async def amethod(self: StandIn, /, *args: Any, **kwargs: Any) -> Any:
+        return unpack(await self._plugreg_remote.acall_method(full, packed(args, kwargs)))
 
-        amethod.__name__ = name
-        return amethod
-    method.__name__ = name
-    return method
+    setattr(method, ASYNC_TWIN, amethod)
+    made = amethod if is_async else method
+    made.__name__ = full.rpartition(".")[2]
+    return made

@@ -1,19 +1,24 @@
 """Waiting for lines and frames in a coroutine, on asyncio or trio, without a thread.
 
-On asyncio this needs a loop with ``add_reader``, which the default loop of Windows has not.
+A loop without ``add_reader``, such as the default one of Windows, has a thread wait.
 """
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from threading import Thread
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from plugreg._calls.aio._loops import Loop, TrioLoop, running_loop
 from plugreg.isolation.frames import Line, pack
 from plugreg.isolation.lines import LinePool
+
+if TYPE_CHECKING:
+    from plugreg.isolation.process import ChildProcess
 
 T = TypeVar("T")
 
@@ -48,18 +53,30 @@ async def exchange(line: Line, body: bytes, deadline: float) -> bytes:
 
     Raises TimeoutError at the deadline of ``time.monotonic``, and as `Line.receive` does.
     """
-    loop = running_loop()
+    loop, sock = running_loop(), line.sock
     data = memoryview(pack(body))
-    while data:
-        try:
-            data = data[line.sock.send(data, socket.MSG_DONTWAIT) :]
-        except BlockingIOError:
-            await _until_ready(loop, line.sock, deadline, writing=True)
-    while True:
-        frame = line.received()
-        if frame is not None:
-            return frame
-        await _until_ready(loop, line.sock, deadline, writing=False)
+    sock.setblocking(False)
+    try:
+        while data:
+            try:
+                data = data[sock.send(data) :]
+            except BlockingIOError:
+                await _until_ready(loop, sock, deadline, writing=True)
+        while True:
+            frame = line.received()
+            if frame is not None:
+                return frame
+            await _until_ready(loop, sock, deadline, writing=False)
+    finally:
+        sock.setblocking(True)
+
+
+async def ended(child: ChildProcess, seconds: float) -> None:
+    """Wait until nothing of a process is left, or so many seconds."""
+    loop = running_loop()
+    done = loop.event()
+    child.on_end(partial(loop.soon, done.set))
+    await loop.wait(done, seconds, shielded=False)
 
 
 async def in_thread(function: Callable[[], T]) -> T:
@@ -92,5 +109,9 @@ async def _until_ready(loop: Loop, sock: socket.socket, deadline: float, *, writ
         await loop.until_ready(sock, left, writing=writing)
         return
     ready = loop.event()
-    with loop.watching(sock, ready.set, writing=writing):
-        await loop.wait(ready, left, shielded=False)
+    try:
+        with loop.watching(sock, ready.set, writing=writing):
+            await loop.wait(ready, left, shielded=False)
+    except NotImplementedError:
+        places = ([], [sock]) if writing else ([sock], [])
+        await in_thread(partial(select.select, *places, [], left))

@@ -129,9 +129,13 @@ def _fresh(folder: str) -> str:
 
 
 def _prefix(folder: str) -> str:
-    import hashlib
-
-    return f"_plugreg_{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
+    # hashlib loads OpenSSL, which takes longer than all else here; random avoids it likewise.
+    module = "_sha2" if sys.version_info >= (3, 12) else "_sha256"
+    try:
+        sha256 = importlib.import_module(module).sha256
+    except ImportError:
+        from hashlib import sha256
+    return f"_plugreg_{sha256(os.fsencode(folder)).hexdigest()[:12]}"
 
 
 def _within(prefix: str) -> set[str]:

@@ -1,0 +1,277 @@
+"""The process of a plugin as the system has it: started, connected, and ended.
+
+Where processes fork, a guardian inherits sockets, and forks the process with the plugin. Elsewhere,
+on Windows, the process connects to the host over the loopback address, and a job object ends it
+with its host and with everything that it has started.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from subprocess import Popen
+from typing import Any, Final, Protocol
+
+from plugreg._support.process import GRACE, end, has_ended, signal_group, start, wait_until
+from plugreg.isolation.environments import Program
+
+CAN_FORK = hasattr(os, "fork") and hasattr(socket, "send_fds")
+"""Whether a guardian can fork the process, and sockets be handed to it."""
+
+Send = Callable[[Mapping[str, Any], socket.socket | None], object]
+"""Sends a message over the control line, with a socket if there is one."""
+
+# It is imported, since Python keeps no bytecode of a script, and by this name alone.
+_BOOT: Final = (
+    "import sys; sys.path[:not sys.flags.safe_path] = [sys.argv[1]]; "
+    "from guardian import main; main(*sys.argv[2:])"
+)
+
+
+class SystemProcess(Protocol):
+    """A started process, and the sockets to it.
+
+    Attributes:
+        popen: The process that was started.
+        control: The socket for messages beside calls.
+        calls: The socket for the first calls.
+    """
+
+    popen: Popen[bytes]
+    control: socket.socket
+    calls: socket.socket
+
+    def connect(self, kind: str, send: Send) -> socket.socket:
+        """Return another socket for calls. Raises OSError if the process does not connect."""
+        ...
+
+    def has_started(self, pid: int) -> bool:
+        """Return whether a process is the one that was started; the plugin names the number."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once, and return before that is done."""
+        ...
+
+    def reap(self, pid: int) -> int:
+        """Wait for its end, end what it has left, and return its exit code.
+
+        Args:
+            pid: Number of the process with the plugin.
+        """
+        ...
+
+
+def start_process(program: Program, *, seconds: float, memory: int | None) -> SystemProcess:
+    """Start a process for a plugin. Raises OSError.
+
+    Args:
+        program: What to start.
+        seconds: Most seconds that it may take to connect.
+        memory: Most bytes of memory, for a system where the process cannot limit itself.
+    """
+    return GuardedProcess(program) if CAN_FORK else ConnectedProcess(program, seconds, memory)
+
+
+def _command(program: Program, *places: int) -> list[str]:
+    folder = str(Path(__file__).parent)
+    return [program.python, *program.flags, "-c", _BOOT, folder, *map(str, places)]
+
+
+class GuardedProcess:
+    """A guardian, which has forked the process; see `plugreg.isolation.guardian`."""
+
+    def __init__(self, program: Program) -> None:
+        self.control, control = socket.socketpair()
+        self.calls, calls = socket.socketpair()
+        places = (control.fileno(), calls.fileno())
+        with control, calls:
+            try:
+                command = _command(program, *places)
+                self.popen = start(command, program.environment, descriptors=places)
+            except BaseException:
+                self.control.close()
+                self.calls.close()
+                raise
+
+    def connect(self, kind: str, send: Send) -> socket.socket:
+        """Hand the other end of a pair to the process."""
+        near, far = socket.socketpair()
+        send({"line": kind}, far)
+        return near
+
+    def has_started(self, pid: int) -> bool:
+        """Return whether a process is of the session that the guardian leads."""
+        with suppress(OSError):
+            return pid > 0 and os.getsid(pid) == self.popen.pid
+        return False
+
+    def kill(self) -> None:
+        """Let the guardian end the rest, and itself."""
+        with suppress(OSError):
+            if self.popen.returncode is None:
+                os.kill(self.popen.pid, signal.SIGTERM)
+
+    def reap(self, pid: int) -> int:
+        """Wait for the guardian, which ends as the process ended."""
+        if not wait_until(lambda: has_ended(self.popen), GRACE):
+            self.kill()
+            wait_until(lambda: has_ended(self.popen), GRACE)
+        if pid != self.popen.pid:
+            # The guardian itself may have been killed.
+            with suppress(OSError):
+                os.killpg(pid, signal.SIGKILL)
+        end(self.popen)
+        return self.popen.returncode
+
+
+class ConnectedProcess:
+    """The process itself, which connects to the host. It leads a session, or is in a job."""
+
+    def __init__(self, program: Program, seconds: float, memory: int | None) -> None:
+        self._seconds = seconds
+        self.popen = start(_command(program), program.environment, has_input=True)
+        try:
+            self._job = Job(self.popen, memory)
+            with _Invitation(self.popen) as invitation:
+                assert self.popen.stdin is not None
+                with self.popen.stdin as stdin:
+                    stdin.write(json.dumps(invitation.as_data()).encode())
+                self.control = invitation.accept(seconds)
+                self.calls = invitation.accept(seconds)
+        except BaseException:
+            end(self.popen)
+            for stream in (self.popen.stdout, self.popen.stderr):
+                if stream is not None:
+                    stream.close()
+            raise
+
+    def connect(self, kind: str, send: Send) -> socket.socket:
+        """Let the process connect once more."""
+        with _Invitation(self.popen) as invitation:
+            send({"line": kind, **invitation.as_data()}, None)
+            return invitation.accept(self._seconds)
+
+    def has_started(self, pid: int) -> bool:  # noqa: ARG002 - it is shown, and never signalled
+        """Return True: what was started on Windows may be a launcher of the process."""
+        return True
+
+    def kill(self) -> None:
+        """End the process and its group or job."""
+        signal_group(self.popen, 9)
+        self._job.close()
+
+    def reap(self, pid: int) -> int:  # noqa: ARG002 - it is that of the process
+        """Wait for the process, as long as it may take to leave."""
+        wait_until(lambda: has_ended(self.popen), GRACE)
+        self._job.close()
+        end(self.popen)
+        return self.popen.returncode
+
+
+class _Invitation:
+    """An address that one process knows the key to, until it has connected."""
+
+    def __init__(self, popen: Popen[bytes]) -> None:
+        self._popen = popen
+        self._key = secrets.token_hex()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+
+    def __enter__(self) -> _Invitation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def as_data(self) -> dict[str, Any]:
+        """Return what the process must know."""
+        return {"port": self._listener.getsockname()[1], "key": self._key}
+
+    def accept(self, seconds: float) -> socket.socket:
+        """Return the connection of the process. Raises OSError if it does not connect."""
+        deadline = time.monotonic() + seconds
+        self._listener.settimeout(0.1)
+        while time.monotonic() < deadline and not has_ended(self._popen):
+            with suppress(TimeoutError):
+                near, _ = self._listener.accept()
+                if self._is_known(near):
+                    near.settimeout(None)
+                    near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    return near
+                near.close()
+        raise ConnectionError("its process does not connect to the host")
+
+    def _is_known(self, near: socket.socket) -> bool:
+        """Return whether whoever has connected knows the key: any user of the machine may try."""
+        near.settimeout(1.0)
+        given = b""
+        with suppress(OSError):
+            while len(given) < len(self._key) and (piece := near.recv(len(self._key))):
+                given += piece
+        return secrets.compare_digest(given, self._key.encode())
+
+
+if sys.platform == "win32":
+    import ctypes
+    from ctypes import wintypes
+
+    class _Limits(ctypes.Structure):
+        """JOBOBJECT_EXTENDED_LIMIT_INFORMATION."""
+
+        _fields_ = (
+            ("times", ctypes.c_int64 * 2),
+            ("flags", wintypes.DWORD),
+            ("sizes", ctypes.c_size_t * 2),
+            ("processes", wintypes.DWORD),
+            ("affinity", ctypes.c_size_t),
+            ("classes", wintypes.DWORD * 2),
+            ("counters", ctypes.c_uint64 * 6),
+            ("process_memory", ctypes.c_size_t),
+            ("others", ctypes.c_size_t * 3),
+        )
+
+    class Job:
+        """A job object: what is in it ends when the host, or `close`, closes it."""
+
+        def __init__(self, popen: Popen[bytes], memory: int | None) -> None:
+            self._system = ctypes.WinDLL("kernel32", use_last_error=True)
+            self._system.CreateJobObjectW.restype = wintypes.HANDLE
+            self._handle = wintypes.HANDLE(self._system.CreateJobObjectW(None, None))
+            # JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE, and JOB_OBJECT_LIMIT_PROCESS_MEMORY.
+            limits = _Limits(flags=0x2000 | (0x100 if memory else 0), process_memory=memory or 0)
+            self._check(
+                self._system.SetInformationJobObject(
+                    self._handle, 9, ctypes.byref(limits), ctypes.sizeof(limits)
+                )
+            )
+            process = wintypes.HANDLE(int(popen._handle))
+            self._check(self._system.AssignProcessToJobObject(self._handle, process))
+
+        def close(self) -> None:
+            """End everything in the job."""
+            handle, self._handle = self._handle, None
+            if handle is not None:
+                self._system.CloseHandle(handle)
+
+        def _check(self, is_done: int) -> None:
+            if not is_done:
+                raise ctypes.WinError(ctypes.get_last_error())
+
+else:
+
+    class Job:
+        """Nothing: the process leads a group, and limits itself."""
+
+        def __init__(self, popen: Popen[bytes], memory: int | None) -> None:
+            pass
+
+        def close(self) -> None:
+            """End nothing."""
