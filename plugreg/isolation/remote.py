@@ -8,7 +8,7 @@ import pickle
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import chain, count
+from itertools import count
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ReferenceType, ref
@@ -471,7 +471,7 @@ class RemotePlugin:
 
     def _answer(self, child: ChildProcess, message: Mapping[str, Any]) -> None:
         # Whoever waits for this process waits for the answer, too.
-        CALLERS.set(((self, child), *chain.from_iterable(list(child.callers))))
+        CALLERS.set(frozenset({(self, child)}.union(*list(child.callers))))
         reply: dict[str, Any] = {"reply": message["ask"]}
         with Guard() as guard:
             context = None if self._context is None else self._context()

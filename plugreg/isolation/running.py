@@ -44,10 +44,10 @@ class Surroundings(Protocol):
         ...
 
 
-Callers = tuple[tuple[object, ChildProcess], ...]
+Callers = frozenset[tuple[object, ChildProcess]]
 """The isolated plugins that wait for the code that is running, each with its process."""
 
-CALLERS: Final[ContextVar[Callers]] = ContextVar("plugreg isolated callers", default=())
+CALLERS: Final[ContextVar[Callers]] = ContextVar("plugreg isolated callers", default=frozenset())
 
 
 class HookRow(NamedTuple):

@@ -61,7 +61,7 @@ class Limits(NamedTuple):
                 resource.setrlimit(resource.RLIMIT_AS, (self.memory, self.memory))
             limit = "cpu_seconds"
             self.begin_call()
-        except (ImportError, ValueError, OSError) as error:
+        except (ImportError, ValueError, OverflowError, OSError) as error:
             reason = f"this system sets no limit {limit}= ({error}); leave it out"
             raise IsolationError(slug, reason) from None
 
