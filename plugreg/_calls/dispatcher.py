@@ -499,6 +499,30 @@ class Dispatcher:
             return []
         return await self._async_calls.get().outcomes(rows[0].hook, rows, {}, self._timeout)
 
+    def call_watched(self, hook: str, watch: Callable[[str], object] | None, **kwargs: Any) -> None:
+        """Call every implementation as :meth:`call` does.
+
+        Args:
+            hook: The hook's name.
+            watch: Called with the slug before each implementation, None for nothing.
+            **kwargs: Arguments of the hook.
+        """
+        table = self._manager.table(hook)
+        if watch is not None:
+            around = _unchanged if self._supervision is None else self._supervision.around
+
+            def watched(row: Row) -> Row:
+                function = around(row).function
+
+                def call(*values: Any) -> Any:
+                    watch(row.slug)
+                    return function(*values)
+
+                return row._replace(function=call)
+
+            table = HookTable(table.hook, watched)
+        self._call_wrapped(table, kwargs, first=table.firstresult)
+
     def notify(self, plugin: Implementations, hook: str, **kwargs: Any) -> None:
         """Call a hook of a single plugin, without wrappers, and record a fault.
 
@@ -580,6 +604,10 @@ class Dispatcher:
                     wrapper.close()
             raise
         return [result for result in (value if is_list else (value,)) if result is not None]
+
+
+def _unchanged(row: Row) -> Row:
+    return row
 
 
 def _make_keep(on_fault: FaultRecorder) -> Keep:

@@ -371,6 +371,7 @@ class Assembly:
             stored=self.stored,
             heartbeat=None if self._is_unseen else self.heartbeat,
             asked=self._asked,
+            settle=self._settle,
             leave=self._leave,
             release=self._release,
             wait=options.reload_wait,
@@ -404,6 +405,10 @@ class Assembly:
         quarantine = vars(self).get("quarantine")
         if quarantine is not None:
             quarantine.leave(served)
+
+    def _settle(self) -> Callable[[str], None] | None:
+        quarantine = vars(self).get("quarantine")
+        return None if quarantine is None else quarantine.settle()
 
     def _release(self, slug: str) -> None:
         if self.quarantine is not None:

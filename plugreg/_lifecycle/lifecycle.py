@@ -53,6 +53,8 @@ class LifeCycle:
         wait: Seconds that a change waits for the previous change.
         heartbeat: Stores the status of this process, None if no other process can read it.
         asked: Returns the requests to all processes after a revision.
+        settle: Called when all plugins of a change are made. It returns a function to call with a
+            slug before code of that plugin runs, or None if no plugin is new.
         leave: Called when nothing is being loaded any more, with the plugins in service, or with
             None where that was ended.
         release: Called before a plugin is tried that may have ended a process.
@@ -74,6 +76,7 @@ class LifeCycle:
         stored: StoredRows,
         heartbeat: Heartbeat | None,
         asked: Callable[[int], Sequence[Ask]],
+        settle: Callable[[], Callable[[str], None] | None],
         leave: Callable[[Iterable[str] | None], None],
         release: Callable[[str], None],
         wait: float,
@@ -93,7 +96,10 @@ class LifeCycle:
         self._plugin_rows = stored.plugin_rows
         self._heartbeat = heartbeat
         self._asked = asked
+        self._settle = settle
         self._leave = leave
+        # What is called before code of one plugin runs that is made and was never loaded before.
+        self._watch: Callable[[str], None] | None = None
         self.release: Final = release
         """Lets a plugin be loaded again that ended a process. Raises StorageError."""
         # Revision up to which this process has carried out requests to all.
@@ -264,7 +270,15 @@ class LifeCycle:
         self._finish()
         if self._is_behind:
             self._carry_out_rest()
-        yield
+        try:
+            yield
+        except BaseException:
+            self._leave(None)
+            raise
+        finally:
+            self._watch = None
+        # All code that loading runs has been run.
+        self._leave(self._published.snapshot.active)
         if self._heartbeat is not None:
             self._heartbeat.beat(self.status())
 
@@ -344,7 +358,7 @@ class LifeCycle:
             self._revisions.note_reload(look, collected=collect)
             # A view, since the host gets the report after the plugins.
             shown = replace(report, states=MappingProxyType(report.states))
-            self._dispatch.call("plugreg_plugins_loaded", report=shown)
+            self._dispatch.call_watched("plugreg_plugins_loaded", self._watch, report=shown)
             self._outbox.add("plugins_loaded")
             if before is not None:
                 self._revisions.note_asked(before)
@@ -473,8 +487,7 @@ class LifeCycle:
                 remake=remake,
                 only=only,
             )
-            # All code that loading runs has been run.
-            self._leave(built.snapshot.active)
+            self._watch = self._settle()
             self._plugin_rows.rename(built.renamed)
             # Hooks and snapshot, or neither.
             self._manager.exchange(
@@ -484,7 +497,6 @@ class LifeCycle:
             )
         except BaseException:
             self._tear_down()
-            self._leave(None)
             raise
         return built, self._finish()
 
@@ -509,7 +521,7 @@ class LifeCycle:
         for slug, plugin, keys in self._activator.changed_settings():
             self._notify(slug, plugin, keys)
         # Before unknown hooks are looked for: a replayed call may add the specs that they lack.
-        for slug, hook, error in self._manager.replay():
+        for slug, hook, error in self._manager.replay(self._watch):
             late.append(PluginFailure.of_call(slug, hook, error))
         kept = self._recorder.record(built, late)
         self._dispatch.forget(built.gone)

@@ -1,12 +1,13 @@
 """Marks of plugins that are being loaded, which identify the plugin that ended a process.
 
-Table ``loading``: one row for each process that is loading: by ``slug:token`` while it loads a
-version that never came into service, by ``:token`` while it loads others. It has the identity and
-the ``name`` of the process, ``since`` (seconds, the store's clock), and the ``code`` and
-``python`` of the plugin. A process that ends while it loads leaves its row, and that of one plugin
-keeps the plugin off.
+Table ``loading``: one row for each process that is loading: by ``slug:token`` while it runs code of
+a version that was never loaded before, by ``:token`` while it loads others. It has the identity and
+the ``name`` of the process, ``since`` (seconds, the store's clock), and the ``code`` and ``python``
+of the plugin. A process that ends while it loads leaves its row, and that of one plugin keeps the
+plugin off.
 
-Table ``served``: by slug, for each Python the codes that came into service last.
+Table ``served``: by slug, for each Python the ``codes`` that came into service last, and those that
+have ``failed`` without ending the process.
 
 Commits are marked quiet: they concern no process that is loaded.
 """
@@ -16,11 +17,12 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from plugreg._state import asks
+from plugreg._state.ending import OrderlyEnd
 from plugreg._state.probe_rows import code_of
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.identity import ProcessIdentity, identity_of, is_gone, own_identity
@@ -88,7 +90,7 @@ class Quarantine:
     """Marks the plugins that a registry loads, and finds the marks of ended processes.
 
     A mark that cannot be stored or read stops nothing: that is logged once. One thread at a time
-    may load.
+    may load. A process that is told to end while a mark is stored removes it first.
 
     Args:
         storage: The storage that the processes share.
@@ -109,6 +111,9 @@ class Quarantine:
         self._rows: _Rows | None = None
         self._new: dict[str, PluginSpec] = {}
         self._released: set[str] = set()
+        # Whether others are marked together although this process does not serve.
+        self._marks_others = False
+        self._end = OrderlyEnd()
 
     @lazy
     def _outage(self) -> Outage:
@@ -132,12 +137,28 @@ class Quarantine:
                 return PluginFailure(stage=Stage.IMPORT, slug=spec.slug, message=mark.reason)
             if is_harmless or spec.source in _UNMARKED or self._rows.has_served(spec):
                 self._put(None)
+            elif self._rows.has_failed(spec) and spec.slug not in self._released:
+                self._marks_others = True
+                self._put(None)
             else:
                 self._new[spec.slug] = spec
                 self._put(spec)
         except StorageError as error:
             self._outage.failed(error)
         return None
+
+    def settle(self) -> Callable[[str], None] | None:
+        """Note that all plugins are made, and that code of theirs still runs.
+
+        Returns:
+            What to call with the slug before code of one plugin runs, None where none is new.
+        """
+        if not self._new:
+            return None
+        # Whose code runs is not known in between, unless there is one alone.
+        self._marks_others = True
+        self._try_to_put(next(iter(self._new.values())) if len(self._new) == 1 else None)
+        return lambda slug: self._try_to_put(self._new.get(slug))
 
     def leave(self, served: Iterable[str] | None = None) -> None:
         """Remove the mark: everything is loaded, or Ctrl-C or a failing storage ended that.
@@ -147,18 +168,22 @@ class Quarantine:
         Args:
             served: The plugins that are in service now, None where loading was ended.
         """
-        new = [self._new[slug] for slug in served or () if slug in self._new]
+        self._end.defer()
+        in_service = frozenset(served or ())
+        new = [] if served is None else [*self._new.values()]
         released = self._released if served is not None else set()
-        self._rows, self._new, self._released = None, {}, set()
+        self._rows, self._new, self._released, self._marks_others = None, {}, set(), False
         try:
             for slug in released:
                 asks.put(self._storage, "reset", slug)
             if new or self._key is not None:
-                self._store_end(new)
+                self._store_end(new, in_service)
         except StorageError as error:
             self._outage.failed(error)
-            return
-        self._outage.succeeded()
+        else:
+            self._outage.succeeded()
+        finally:
+            self._end.end()
 
     def release(self, slug: str) -> None:
         """Delete the marks of a plugin, so that it is tried again. Raises StorageError."""
@@ -186,7 +211,7 @@ class Quarantine:
     def _put(self, spec: PluginSpec | None) -> None:
         """Store that this version of a plugin, or for None a version that has served, is loaded."""
         assert self._rows is not None
-        if spec is None and not self._serves():
+        if spec is None and not (self._marks_others or self._serves()):
             key = None
         else:
             key = f"{'' if spec is None else spec.slug}:{self._token}"
@@ -194,6 +219,8 @@ class Quarantine:
         left = self._rows.take_batches() if spec is not None else ()
         if key == self._key and not left:
             return
+        if key is not None:
+            self._end.begin()
         with self._storage.transaction() as transaction:
             self._drop(transaction)
             for other in left:
@@ -207,13 +234,22 @@ class Quarantine:
             # A thread that loads beside the host's own work ends in the middle of it.
             atexit.register(self.leave)
 
-    def _store_end(self, new: Iterable[PluginSpec]) -> None:
-        """Remove the mark, and store that these plugins came into service."""
+    def _try_to_put(self, spec: PluginSpec | None) -> None:
+        try:
+            self._rows = self._rows or _Rows.read(self._storage)
+            self._put(spec)
+        except StorageError as error:
+            self._outage.failed(error)
+
+    def _store_end(self, new: Iterable[PluginSpec], in_service: Container[str]) -> None:
+        """Remove the mark, and store which new plugins came into service, and which failed."""
         with self._storage.transaction() as transaction:
             self._drop(transaction)
             for spec in new:
-                _put_served(transaction, spec)
-                drop_marks(transaction, spec.slug, now(self._storage))
+                has_served = spec.slug in in_service
+                _put_known(transaction, spec, has_served=has_served)
+                if has_served:
+                    drop_marks(transaction, spec.slug, now(self._storage))
             mark_quiet(self._storage, transaction)
         self._forget()
 
@@ -239,9 +275,7 @@ class Quarantine:
 class _Rows:
     """The marks of ended processes, and the served versions, at a moment."""
 
-    def __init__(
-        self, marks: Mapping[str, Mark], served: Mapping[str, Mapping[str, list[Any]]]
-    ) -> None:
+    def __init__(self, marks: Mapping[str, Mark], served: Mapping[str, _Known]) -> None:
         self._marks = [mark for mark in marks.values() if mark.slug]
         self._served = served
         self._batches = tuple(key for key, mark in marks.items() if not mark.slug)
@@ -261,7 +295,12 @@ class _Rows:
 
     def has_served(self, spec: PluginSpec) -> bool:
         """Return whether a version has served, and no process has ended among such since."""
-        codes = self._served.get(spec.slug, EMPTY).get(PYTHON, ())
+        codes = self._served.get(spec.slug, _UNKNOWN).codes.get(PYTHON, ())
+        return not self._is_suspect and code_of(spec) in codes
+
+    def has_failed(self, spec: PluginSpec) -> bool:
+        """Return whether a version was loaded without serving, as in `has_served`."""
+        codes = self._served.get(spec.slug, _UNKNOWN).failed.get(PYTHON, ())
         return not self._is_suspect and code_of(spec) in codes
 
     def take_batches(self) -> tuple[str, ...]:
@@ -270,14 +309,34 @@ class _Rows:
         return found
 
 
-def _put_served(transaction: Transaction, spec: PluginSpec) -> None:
-    before, _ = parse_records(
-        SERVED, {spec.slug: transaction.get(SERVED, spec.slug) or {"codes": {}}}, _parse_served
+class _Known(NamedTuple):
+    """A row of table ``served``: the codes of each Python."""
+
+    codes: Mapping[str, list[Any]]
+    failed: Mapping[str, list[Any]]
+
+
+_UNKNOWN: Final = _Known(EMPTY, EMPTY)
+
+
+def _put_known(transaction: Transaction, spec: PluginSpec, *, has_served: bool) -> None:
+    row = transaction.get(SERVED, spec.slug) or {"codes": {}}
+    known = parse_records(SERVED, {spec.slug: row}, _parse_served)[0].get(spec.slug, _UNKNOWN)
+    code = code_of(spec)
+
+    def without(codes: Mapping[str, list[Any]]) -> list[Any]:
+        return [other for other in codes.get(PYTHON, ()) if other != code]
+
+    codes, failed = without(known.codes), without(known.failed)
+    (codes if has_served else failed).insert(0, code)
+    transaction.put(
+        SERVED,
+        spec.slug,
+        {
+            "codes": {**known.codes, PYTHON: codes[:_MOST_CODES]},
+            "failed": {**known.failed, PYTHON: failed[:_MOST_CODES]},
+        },
     )
-    codes = dict(before.get(spec.slug, {}))
-    others = [code for code in codes.get(PYTHON, ()) if code != code_of(spec)]
-    codes[PYTHON] = [code_of(spec), *others][:_MOST_CODES]
-    transaction.put(SERVED, spec.slug, {"codes": codes})
 
 
 def drop_marks(transaction: Transaction, slug: str | None, time_now: float) -> bool:
@@ -305,9 +364,9 @@ def _parse(key: str, row: Record) -> Mark:
     )
 
 
-def _parse_served(_slug: str, row: Record) -> dict[str, list[Any]]:
-    codes: dict[str, list[Any]] = field(row, "codes", dict)
-    for known in codes.values():
-        if type(known) is not list:
+def _parse_served(_slug: str, row: Record) -> _Known:
+    known = _Known(field(row, "codes", dict), row.get("failed", {}))
+    for codes in known:
+        if type(codes) is not dict or not all(type(rows) is list for rows in codes.values()):
             raise TypeError("the codes of a Python are no list")
-    return codes
+    return known

@@ -345,17 +345,24 @@ class ExchangingManager(pluggy.PluginManager):
             exchange.publish()
             self._plugreg.exchange = None
 
-    def replay(self) -> Iterator[tuple[str, str, BaseException]]:
+    def replay(
+        self, watch: Callable[[str], object] | None = None
+    ) -> Iterator[tuple[str, str, BaseException]]:
         """Make the historic calls that exchanged plugins have not received.
 
         Each plugin object receives each call once, however often it leaves and comes back. Calls
         after its exchange reach it directly.
+
+        Args:
+            watch: Called with the slug before each call.
 
         Yields:
             ``(slug, hook, exception)`` for each implementation that fails; the others go on.
         """
         while due := self._plugreg.due:
             call = due[0]
+            if watch is not None:
+                watch(slug_of(call.impl))
             with Guard() as guard:
                 results = self._hookexec(
                     call.hook_name, [_begun(call.impl, due)], call.kwargs, False
