@@ -111,6 +111,8 @@ class Quarantine:
         self._rows: _Rows | None = None
         self._new: dict[str, PluginSpec] = {}
         self._released: set[str] = set()
+        # What an operator tries again is marked by itself.
+        self._again: set[str] = set()
         # Whether others are marked together although this process does not serve.
         self._marks_others = False
         self._end = OrderlyEnd()
@@ -137,7 +139,7 @@ class Quarantine:
                 return PluginFailure(stage=Stage.IMPORT, slug=spec.slug, message=mark.reason)
             if is_harmless or spec.source in _UNMARKED or self._rows.has_served(spec):
                 self._put(None)
-            elif self._rows.has_failed(spec) and spec.slug not in self._released:
+            elif self._rows.has_failed(spec) and spec.slug not in self._again:
                 self._marks_others = True
                 self._put(None)
             else:
@@ -172,7 +174,8 @@ class Quarantine:
         in_service = frozenset(served or ())
         new = [] if served is None else [*self._new.values()]
         released = self._released if served is not None else set()
-        self._rows, self._new, self._released, self._marks_others = None, {}, set(), False
+        self._rows, self._new, self._marks_others = None, {}, False
+        self._released, self._again = set(), set()
         try:
             for slug in released:
                 asks.put(self._storage, "reset", slug)
@@ -194,6 +197,7 @@ class Quarantine:
                 if drop_marks(transaction, slug, time_now):
                     mark_quiet(self._storage, transaction)
             self._released.add(slug)
+        self._again.add(slug)
         self._rows = None
 
     def reasons(self, specs: Iterable[PluginSpec]) -> dict[str, str]:

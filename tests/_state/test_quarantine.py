@@ -231,14 +231,14 @@ def test_a_plugin_that_merely_fails_leaves_no_mark(shop):
     shop.plugin("broken", "raise ValueError('no')")
     assert shop.states("activate broken")["broken"][0] == "failed"
     assert not shop.rows(quarantine.LOADING)
-    assert not shop.rows(quarantine.SERVED)
+    [row] = shop.rows(quarantine.SERVED).values()
+    assert not row["codes"][quarantine.PYTHON]
 
 
-def test_ctrl_c_leaves_no_mark(shop):
-    """Who interrupts a start that takes long has not found a plugin that ends processes."""
-    shop.plugin("slow", "print('loading', flush=True)\nimport time; time.sleep(600)")
+def run_until_loading(shop, *commands, **options):
+    """Start a process, and return it once it loads the plugin that takes long."""
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(SERVICE), shop.url, "", "activate slow"],
+        [sys.executable, "-c", textwrap.dedent(SERVICE), shop.url, "", *commands],
         env={
             **os.environ,
             "PYTHONPATH": f"{Path(plugreg.__file__).parents[1]}:{shop.site.folder}",
@@ -246,16 +246,197 @@ def test_ctrl_c_leaves_no_mark(shop):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        # Where the tests run in the background, the shell has them ignore SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **options,
     )
-    with process:
-        assert process.stdout.readline() == "loading\n"
+    assert process.stdout.readline() == "loading\n"
+    return process
+
+
+SLOW = "print('loading', flush=True)\nimport time; time.sleep(600)"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_whoever_ends_a_process_leaves_no_mark(shop, number):
+    """An interrupted start has not found a plugin that ends processes, and ends as it was told."""
+    shop.plugin("slow", SLOW)
+    # Where the tests run in the background, the shell has them ignore SIGINT.
+    default = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with run_until_loading(shop, "activate slow", **default) as process:
         (key,) = shop.rows(quarantine.LOADING)
         assert key.startswith("slow:")
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=LONG)
+        process.send_signal(number)
+        assert process.wait(timeout=LONG) == -number
     assert not shop.rows(quarantine.LOADING)
+    assert not shop.rows(quarantine.SERVED)
+
+
+def test_a_plugin_that_goes_on_when_it_is_told_to_end(shop):
+    """The process ends once the plugin is loaded, and at once when it is told so again."""
+    shop.plugin(
+        "stubborn",
+        "import time\nprint('loading', flush=True)\n"
+        "while True:\n    try:\n        time.sleep(600)\n"
+        "    except BaseException:\n        print('caught', flush=True)",
+    )
+    with run_until_loading(shop, "activate stubborn") as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "caught\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=LONG) == -signal.SIGTERM
+
+
+def test_a_program_that_handles_the_signal(shop):
+    """Its handler stays, during the load and after it; so does that of a plugin."""
+    shop.plugin("fine", "import signal\nassert callable(signal.getsignal(signal.SIGTERM))")
+    shop.plugin("own", "import signal\nsignal.signal(signal.SIGHUP, lambda *_: None)")
+    code = """
+        import signal, sys
+        from plugreg import PluginRegistry
+        from plugreg.storage import open_storage
+        def handle(number, frame): pass
+        if sys.argv[2]:
+            signal.signal(signal.SIGTERM, handle)
+        registry = PluginRegistry("shop", storage=open_storage(sys.argv[1]), new_plugins="active")
+        registry.load()
+        assert registry.get("fine").active and registry.get("own").active
+        assert signal.getsignal(signal.SIGTERM) is (handle if sys.argv[2] else signal.SIG_DFL)
+        assert signal.getsignal(signal.SIGHUP) not in (signal.SIG_DFL, signal.SIG_IGN)
+        registry.close()
+    """
+    for handled in ("1", ""):
+        with closing(open_storage(shop.url)) as storage, storage.transaction() as transaction:
+            for slug in ("fine", "own"):
+                transaction.delete(quarantine.SERVED, slug)
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code), shop.url, handled],
+            env={
+                **os.environ,
+                "PYTHONPATH": f"{Path(plugreg.__file__).parents[1]}:{shop.site.folder}",
+            },
+            capture_output=True,
+            timeout=LONG,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+LATE = """
+import os
+from plugreg import hookimpl
+class Late:
+    @hookimpl
+    def {hook}(self{argument}):
+        os._exit(3)
+Plug = Late
+"""
+
+
+def want(shop, *slugs):
+    """Store that plugins are wanted, without loading any."""
+    with closing(open_storage(shop.url)) as storage:
+        registry = PluginRegistry("shop", storage=storage, safe_mode=True)
+        registry.load()
+        for slug in slugs:
+            registry.activate(slug, allow_missing=True)
+        registry.close()
+
+
+def late(shop, slug, hook, argument=""):
+    """Install a plugin that ends the process after everything is loaded."""
+    code = LATE.format(hook=hook, argument=argument)
+    shop.plugin(slug, "")
+    (file,) = shop.site.folder.glob(f"shop_{slug}_1_0.py")
+    file.write_text(code, encoding="utf-8")
+
+
+def test_a_death_after_everything_is_loaded(shop):
+    """The end of the load is part of it: a plugin that ends the process there is kept off."""
+    late(shop, "late", "plugreg_plugins_loaded")
+    shop.plugin("fine", "")
+    assert shop.states("activate fine")["fine"][0] == "active"
+    want(shop, "late")
+    assert shop.start().returncode == 3
+    states = shop.states()
+    assert (states["late"][0], states["fine"][0]) == ("failed", "active")
+
+
+def test_a_death_in_a_call_that_is_made_up_for(shop, monkeypatch):
+    """A historic call is replayed under the mark of the plugin that receives it."""
+    late(shop, "late", "history", ", what")
+    shop.plugin("fine", "")
+    service = SERVICE.replace(
+        "registry = PluginRegistry(",
+        "from plugreg import hookspec\nclass Hooks:\n    @hookspec(historic=True)\n"
+        "    def history(self, what): ...\n"
+        "registry = PluginRegistry(hookspecs=[Hooks], host=",
+    ).replace(
+        "registry.load()",
+        "registry.manager.hook.history.call_historic(kwargs={'what': 1})\nregistry.load()",
+    )
+    monkeypatch.setitem(globals(), "SERVICE", service)
+    assert shop.start("activate fine", "activate late").returncode == 3
+    states = shop.states()
+    assert (states["late"][0], states["fine"][0]) == ("failed", "active")
+
+
+def test_the_culprit_among_several_that_are_new(shop):
+    """Each is marked by itself while its own code runs, also after everything is loaded."""
+    late(shop, "m", "plugreg_plugins_loaded")
+    for slug in ("a", "z"):
+        shop.plugin(slug, "")
+    want(shop, "a", "m", "z")
+    assert shop.start().returncode == 3
+    assert [key.partition(":")[0] for key in shop.rows(quarantine.LOADING)] == ["m"]
+    states = shop.states()
+    assert {slug: state for slug, (state, *_) in states.items()} == {
+        "a": "active",
+        "m": "failed",
+        "z": "active",
+    }
+
+
+def test_what_fails_each_time_is_marked_together(shop):
+    """A version that failed without ending its process costs no commit of its own again."""
+    slugs = [f"broken{number}" for number in range(20)]
+    for slug in slugs:
+        shop.plugin(slug, "raise ValueError('no')")
+    want(shop, *slugs)
+    assert {state for state, *_ in shop.states().values()} == {"failed"}
+    with closing(open_storage(shop.url)) as storage:
+        before = storage.revision()
+        shop.states()
+        assert storage.revision() - before <= 3
+    assert not shop.rows(quarantine.LOADING)
+
+
+def test_what_failed_before_may_end_the_process(shop):
+    """Its death is that of those that are marked together; the next one names it."""
+    flag = shop.site.folder / "deadly"
+    shop.plugin(
+        "moody",
+        f"import os\nif os.path.exists({str(flag)!r}): os._exit(3)\nraise ValueError",
+    )
+    shop.plugin("fine", "")
+    assert shop.states("activate fine", "activate moody")["moody"][0] == "failed"
+    flag.touch()
+    assert shop.start().returncode == 3
+    assert [key.partition(":")[0] for key in shop.rows(quarantine.LOADING)] == [""]
+    assert shop.start().returncode == 3
+    states = shop.states()
+    assert (states["moody"][0], states["fine"][0]) == ("failed", "active")
+
+
+def test_an_operator_who_tries_what_failed_before(shop):
+    """It is marked by itself then, and one death is enough."""
+    flag = shop.site.folder / "deadly"
+    shop.plugin(
+        "moody",
+        f"import os\nif os.path.exists({str(flag)!r}): os._exit(3)\nraise ValueError",
+    )
+    assert shop.states("activate moody")["moody"][0] == "failed"
+    shop.plugin("slow", f"open({str(flag)!r}, 'w').close()")
+    assert shop.start("activate slow", "reset moody").returncode == 3
+    assert shop.states()["moody"][0] == "failed"
 
 
 def test_a_host_that_ends_beside_a_load_leaves_no_mark(shop):
