@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn
 from plugreg._support.guard import Guard
 from plugreg.isolation.faults import error_to_data
 from plugreg.isolation.frames import Line
-from plugreg.isolation.link import HostLink
+from plugreg.isolation.link import Connect, HostLink
 from plugreg.isolation.protocol import BEGIN, END, ERROR, HOOK, LOAD, METHOD, VALUE, answer
 from plugreg.isolation.service import Limits, PluginService, dump
 
@@ -26,9 +26,9 @@ OUT_OF_MEMORY: Final = 70
 """Exit code of a process that has reached its limit of memory."""
 
 
-def main(control: socket.socket, calls: socket.socket, ready: int) -> NoReturn:
+def main(control: socket.socket, calls: socket.socket, ready: int, connect: Connect) -> NoReturn:
     """Serve the host until it is gone. Called once, in a process of its own."""
-    link = HostLink(control)
+    link = HostLink(control, connect)
     server = Server(link, ready)
     link.open(server.service.update, server.add_line)
     server.serve(Line(calls))

@@ -74,7 +74,7 @@ def serve(control: int, calls: int, ready: int = -1) -> None:
     from plugreg.isolation.child import main as run
 
     sys.path[:0] = start["first"]
-    run(socket.socket(fileno=control), first, ready)
+    run(socket.socket(fileno=control), first, ready, connect)
 
 
 def read_exactly(sock: "socket.socket", length: int) -> bytes:

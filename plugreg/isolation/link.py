@@ -17,10 +17,15 @@ from typing import Any, Final
 from plugreg.isolation.data import dump
 from plugreg.isolation.faults import error_from_data
 from plugreg.isolation.frames import LARGEST_BESIDE, Line
-from plugreg.isolation.guardian import GRACE, connect
+
+_GRACE: Final = 1.0
+"""Seconds that the process has to end by itself when the host has gone, as its guardian says."""
 
 Serve = Callable[[socket.socket, str], object]
 """Serves the calls of another line; takes the socket, and ``"sync"`` or ``"async"``."""
+
+Connect = Callable[[int, str], socket.socket]
+"""Connects to a port of the host, with the key for it."""
 
 Update = Callable[[Any], object]
 """Takes the values that hold now."""
@@ -34,11 +39,12 @@ class HostLink:
 
     Args:
         sock: The control socket.
-        slug: The plugin.
+        connect: Connects to the host once more.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, connect: Connect) -> None:
         self._line: Final = Line(sock)
+        self._connect = connect
         self._sending = threading.Lock()
         self._numbers = count(1)
         self._asked: dict[int, _Asked] = {}
@@ -109,7 +115,7 @@ class HostLink:
             asked.reply = {"error": _HOST_IS_GONE}
             asked.done.set()
         # Without a guardian nobody else ends a plugin that is at work.
-        time.sleep(GRACE)
+        time.sleep(_GRACE)
         os._exit(0)
 
     def _take(self, frame: bytes) -> None:
@@ -123,7 +129,7 @@ class HostLink:
         message = json.loads(frame)
         if "line" in message:
             is_invited = "port" in message
-            sock = connect(message["port"], message["key"]) if is_invited else self._incoming
+            sock = self._connect(message["port"], message["key"]) if is_invited else self._incoming
             self._serve(sock, message["line"])
         elif "reply" in message:
             asked = self._asked.get(message["reply"])

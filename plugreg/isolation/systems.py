@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from subprocess import Popen
 from typing import Any, Final, Protocol
@@ -139,20 +139,21 @@ class ConnectedProcess:
     def __init__(self, program: Program, seconds: float, memory: int | None) -> None:
         self._seconds = seconds
         self.popen = start(_command(program), program.environment, has_input=True)
-        try:
-            self._job = Job(self.popen, memory)
+        stdin, stdout, stderr = self.popen.stdin, self.popen.stdout, self.popen.stderr
+        assert stdin is not None
+        assert stdout is not None
+        assert stderr is not None
+        with ExitStack() as opened:
+            opened.callback(end, self.popen)
+            opened.enter_context(stdout)
+            opened.enter_context(stderr)
+            self._job = JobObject(self.popen, memory)
             with _Invitation(self.popen) as invitation:
-                assert self.popen.stdin is not None
-                with self.popen.stdin as stdin:
+                with stdin:
                     stdin.write(json.dumps(invitation.as_data()).encode())
-                self.control = invitation.accept(seconds)
+                self.control = opened.enter_context(invitation.accept(seconds))
                 self.calls = invitation.accept(seconds)
-        except BaseException:
-            end(self.popen)
-            for stream in (self.popen.stdout, self.popen.stderr):
-                if stream is not None:
-                    stream.close()
-            raise
+            opened.pop_all()
 
     def connect(self, kind: str, send: Send) -> socket.socket:
         """Let the process connect once more."""
@@ -219,59 +220,46 @@ class _Invitation:
         return secrets.compare_digest(given, self._key.encode())
 
 
-if sys.platform == "win32":
-    import ctypes
-    from ctypes import wintypes
+class JobObject:
+    """On Windows, a job: what is in it ends when the host, or `close`, closes it.
 
-    class _Limits(ctypes.Structure):
-        """JOBOBJECT_EXTENDED_LIMIT_INFORMATION."""
+    Elsewhere nothing: the process leads a group, and limits itself.
+    """
 
-        _fields_ = (
-            ("times", ctypes.c_int64 * 2),
-            ("flags", wintypes.DWORD),
-            ("sizes", ctypes.c_size_t * 2),
-            ("processes", wintypes.DWORD),
-            ("affinity", ctypes.c_size_t),
-            ("classes", wintypes.DWORD * 2),
-            ("counters", ctypes.c_uint64 * 6),
-            ("process_memory", ctypes.c_size_t),
-            ("others", ctypes.c_size_t * 3),
-        )
+    def __init__(self, popen: Popen[bytes], memory: int | None) -> None:
+        self._close: Callable[[], object] = lambda: None
+        if sys.platform == "win32":
+            import ctypes
+            from ctypes import wintypes
 
-    class Job:
-        """A job object: what is in it ends when the host, or `close`, closes it."""
-
-        def __init__(self, popen: Popen[bytes], memory: int | None) -> None:
-            self._system = ctypes.WinDLL("kernel32", use_last_error=True)
-            self._system.CreateJobObjectW.restype = wintypes.HANDLE
-            self._handle = wintypes.HANDLE(self._system.CreateJobObjectW(None, None))
-            # JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE, and JOB_OBJECT_LIMIT_PROCESS_MEMORY.
-            limits = _Limits(flags=0x2000 | (0x100 if memory else 0), process_memory=memory or 0)
-            self._check(
-                self._system.SetInformationJobObject(
-                    self._handle, 9, ctypes.byref(limits), ctypes.sizeof(limits)
+            class JobLimits(ctypes.Structure):  # JOBOBJECT_EXTENDED_LIMIT_INFORMATION
+                _fields_ = (
+                    ("times", ctypes.c_int64 * 2),
+                    ("flags", wintypes.DWORD),
+                    ("sizes", ctypes.c_size_t * 2),
+                    ("processes", wintypes.DWORD),
+                    ("affinity", ctypes.c_size_t),
+                    ("classes", wintypes.DWORD * 2),
+                    ("counters", ctypes.c_uint64 * 6),
+                    ("process_memory", ctypes.c_size_t),
+                    ("others", ctypes.c_size_t * 3),
                 )
-            )
-            process = wintypes.HANDLE(int(popen._handle))
-            self._check(self._system.AssignProcessToJobObject(self._handle, process))
 
-        def close(self) -> None:
-            """End everything in the job."""
-            handle, self._handle = self._handle, None
-            if handle is not None:
-                self._system.CloseHandle(handle)
-
-        def _check(self, is_done: int) -> None:
-            if not is_done:
+            system = ctypes.WinDLL("kernel32", use_last_error=True)
+            system.CreateJobObjectW.restype = wintypes.HANDLE
+            job = wintypes.HANDLE(system.CreateJobObjectW(None, None))
+            self._close = lambda: system.CloseHandle(job)
+            # JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE, and JOB_OBJECT_LIMIT_PROCESS_MEMORY.
+            limits = JobLimits(flags=0x2000 | (0x100 if memory else 0), process_memory=memory or 0)
+            size, process = ctypes.sizeof(limits), wintypes.HANDLE(int(popen._handle))
+            # 9 is JobObjectExtendedLimitInformation.
+            if not (
+                system.SetInformationJobObject(job, 9, ctypes.byref(limits), size)
+                and system.AssignProcessToJobObject(job, process)
+            ):
                 raise ctypes.WinError(ctypes.get_last_error())
 
-else:
-
-    class Job:
-        """Nothing: the process leads a group, and limits itself."""
-
-        def __init__(self, popen: Popen[bytes], memory: int | None) -> None:
-            pass
-
-        def close(self) -> None:
-            """End nothing."""
+    def close(self) -> None:
+        """End everything in the job."""
+        close, self._close = self._close, lambda: None
+        close()
