@@ -1,6 +1,6 @@
 """Asynchronous calls: the loop is never blocked, and a plugin costs its own results at most.
 
-Every test runs on asyncio and on trio, but for those of what only one of them has. The host and
+Every test runs on asyncio and on trio, except tests of features that only one has. The host and
 the async plugins here are written with anyio, which serves both.
 """
 
@@ -105,7 +105,7 @@ class Bench:
         self.manager.exchange((), [self.manager.implementations(plugin, name, rank)])
 
     def run(self, function):
-        """Run an async function on a loop of its own, and return what it gives."""
+        """Run an async function on a loop of its own, and return its result."""
         return anyio.run(function, backend=self.backend)
 
     def call(self, hook="price", timeout=None):
@@ -126,14 +126,14 @@ def bench(request):
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
-    """What is cancelled has all the time to clean up, however long the machine pauses."""
+    """Cancelled code has all the time to clean up, however long the machine pauses."""
     for item in (_jobs, async_calls):
         monkeypatch.setattr(item, "CLEAN_UP_SECONDS", LONG)
 
 
 @pytest.fixture
 def quick(monkeypatch, patient):
-    """What is cancelled has little time to clean up, for tests in which it takes for ever."""
+    """Cancelled code has little time to clean up, for tests in which it never finishes."""
     monkeypatch.setattr(_jobs, "CLEAN_UP_SECONDS", 0.05)
 
 
@@ -317,7 +317,7 @@ class TestResults:
         assert bench.outcomes() == []
 
     def test_wrong_arguments(self, bench):
-        """What ``call`` refuses is refused."""
+        """Arguments that ``call`` refuses are refused."""
         for call in (bench.dispatch.acall, bench.dispatch.aoutcomes):
             with pytest.raises(HookCallError, match="'item'"):
                 bench.run(functools.partial(call, Hooks.price))
@@ -479,7 +479,7 @@ class TestIsolation:
         assert threading.main_thread() not in bench.recorded_in
 
     def test_a_call_that_is_not_awaitable_where_it_seems_so(self, bench):
-        """What only seems to be awaitable is a fault of that plugin."""
+        """A value that only seems to be awaitable is a fault of that plugin."""
 
         class Wrong:
             def __await__(self):
@@ -556,7 +556,7 @@ class TestThreads:
         assert first.daemon
 
     def test_all_that_is_not_async_runs_in_threads(self, bench):
-        """Implementations, both parts of wrappers, their end, and what makes a result awaitable."""
+        """Implementations, both parts of wrappers, their end, and ``__await__`` of a result."""
         ran_in = {}
 
         def here(place):
@@ -636,7 +636,7 @@ class TestThreads:
         assert not threads[-1].is_alive()
 
     def test_context_variables(self, bench):
-        """Plugin code sees the caller's context; what it sets does not come out."""
+        """Plugin code sees the caller's context; values that it sets do not come out."""
         variable = contextvars.ContextVar("variable", default="unset")
 
         def wrapper(item):
@@ -781,7 +781,7 @@ class TestTimeLimits:
         bench.run(main)
 
     def test_a_late_coroutine_is_closed(self, bench):
-        """What a thread hands over to be awaited when nobody waits any more is closed."""
+        """An awaitable that a thread hands over when nobody waits any more is closed."""
         go, is_in = threading.Event(), threading.Event()
         handed = []
 
@@ -866,7 +866,7 @@ class TestCancellation:
         assert bench.faults == []
 
     def test_a_hanging_thread_is_given_up_on(self, bench, hanging, quick):
-        """Without a limit, a cancellation is what ends a call that hangs; what waits never runs."""
+        """Without a limit, a cancellation ends a call that hangs; waiting code never runs."""
         called = []
 
         async def main():
@@ -906,7 +906,7 @@ class TestCancellation:
         assert [entry.error for entry in bench.run(main)] == [None]
 
     def test_faults_of_a_cancelled_call_are_recorded(self, bench):
-        """What had failed, or fails in its clean-up, is attributed though nobody gets results."""
+        """Code that failed, or fails in its clean-up, is attributed though nobody gets results."""
         begun = threading.Event()
 
         async def price(item):
@@ -1045,7 +1045,7 @@ class TestCancellation:
         assert sorted(ended) == ["async wrapper", "implementation", "wrapper"]
 
     def test_the_loop_ends_in_the_middle(self):
-        """``asyncio.run`` cancels what is left of a call, which ends then, wrappers closed."""
+        """``asyncio.run`` cancels the rest of a call, which ends then, wrappers closed."""
         bench = Bench()
         begun, ended = asyncio.Event(), []
 
@@ -1073,7 +1073,7 @@ class TestCancellation:
 
 class TestWrappers:
     def test_round_the_call(self, bench):
-        """Both kinds nest as in ``call``; what one gives goes to the next one outside."""
+        """Both kinds nest as in ``call``; each result is passed to the next outer wrapper."""
         seen = []
 
         def plain(name):
@@ -1124,7 +1124,7 @@ class TestWrappers:
         assert bench.call() == ["a", "old"]
 
     def test_without_a_second_yield(self, bench):
-        """An async wrapper that only watches changes nothing, even if it edits what it is sent."""
+        """An async wrapper that only watches changes nothing, even if it edits the results."""
 
         async def wrapper(item):
             value = yield
@@ -1380,7 +1380,7 @@ class TestRegistry:
                 return "other"
 
         async def call():
-            # Only what hangs is to be out of time, and not what a machine that pauses has delayed.
+            # Only hanging code must be out of time, not code that a pausing machine has delayed.
             limit = SHORT if ways["price"] is forever else LONG
             return await registry.dispatch.bind(timeout=limit).acall(Hooks.price, item="tea")
 
@@ -1643,7 +1643,7 @@ class TestLoops:
         assert len(waits) < 10
 
     def test_a_loop_that_is_closed_before_a_plugin_has_ended(self, quick, caplog):
-        """What was given up on there goes with the loop, and its plugin is busy no more."""
+        """A job that was abandoned there goes with the loop, and its plugin is no longer busy."""
         bench, ways = Bench(), []
 
         async def price(item):
@@ -1688,7 +1688,7 @@ class TestLoops:
             assert asyncio.run(main()) == ["tea", "tea", "c", "wrapped"]
 
     def test_trio_as_a_guest_of_asyncio(self):
-        """What counts is the loop that the caller's coroutine runs on."""
+        """The loop that the caller's coroutine runs on counts."""
         bench = Bench()
 
         async def price(item):
@@ -1767,7 +1767,7 @@ class TestLeaks:
     def test_twenty_plugins_for_a_thousand_rounds(self, bench, hanging):
         """Healthy results are complete and in order in each round, and nothing is left behind.
 
-        What hangs keeps its one thread; a coroutine that nobody awaits would be an error here.
+        A hanging call keeps its only thread; a coroutine that nobody awaits would be an error here.
         """
 
         async def quick(item):

@@ -173,7 +173,7 @@ class TestCall:
         assert bench.call(Hooks.price, item="tea") == ["late"]
 
     def test_the_hosts_own_plugins_take_part(self, bench):
-        """What a host registered on the manager is called alike, and isolated alike."""
+        """An object that a host registered on the manager is called alike, and isolated alike."""
         bench.manager.register(SimpleNamespace(price=hookimpl(lambda item: "host")), "host")
         bench.manager.register(SimpleNamespace(price=hookimpl(raising(OSError()))), "bad")
 
@@ -183,7 +183,7 @@ class TestCall:
 
 class TestArguments:
     def test_defaults_of_the_spec(self, bench):
-        """What the spec gives a default for may be left out, and is handed over all the same."""
+        """An argument with a default in the spec may be left out, and is still handed over."""
         bench.add(a=lambda item, currency: (item, currency), b=lambda item, currency="b": currency)
 
         assert bench.call(Hooks.price, item="tea") == [("tea", "EUR"), "EUR"]
@@ -239,7 +239,7 @@ class TestArguments:
         assert bench.faults == []
 
     def test_a_hook_without_a_spec_has_optional_arguments(self, bench):
-        """What an implementation has a default for need not be given, and is handed on if it is."""
+        """An argument with a default in the implementation may be left out; else it is passed."""
         bench.add("other", a=lambda x, y="own": (x, y), b=lambda y="b": y)
 
         assert bench.call("other", x=1) == [(1, "own"), "b"]
@@ -265,7 +265,7 @@ class TestArguments:
         ]
 
     def test_defaults_behind_one_that_the_spec_does_not_have(self, bench):
-        """What the spec does not know keeps its own default; what comes after it is handed over."""
+        """A parameter that the spec does not know keeps its default; later ones are handed over."""
         bench.add(a=lambda item, other="own", currency="own": (item, other, currency))
 
         assert bench.call(Hooks.price, item="tea") == [("tea", "own", "EUR")]
@@ -407,7 +407,7 @@ class TestFaults:
 
     @pytest.mark.parametrize("method", ["call", "first", "outcomes"])
     def test_the_cancellation_of_the_calling_task_passes(self, bench, method):
-        """What a plugin lets through while the task is being cancelled is nobody's fault."""
+        """An exception that a plugin lets through while the task is being cancelled is no fault."""
         bench.add(bad=raising(asyncio.CancelledError()))
 
         async def main():

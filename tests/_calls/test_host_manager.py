@@ -30,7 +30,7 @@ class Milk(Tea):
 
 
 class Recording(PluginManager):
-    """A host's manager that keeps a record of what is registered, refuses, and marks by prefix."""
+    """A host's manager that records registrations, refuses, and marks by prefix."""
 
     def __init__(self):
         super().__init__("shop")
@@ -94,7 +94,7 @@ class TestManager:
             assert messages["broken"] == "OSError: no"
 
     def test_the_host_is_told_of_a_plugin_that_fails_later(self):
-        """What was registered and does not come into service is unregistered."""
+        """A registered plugin that does not come into service is unregistered."""
 
         class Failing(Tea):
             @hookimpl
@@ -106,7 +106,7 @@ class TestManager:
             assert manager.seen == [("+", "tea", "Failing"), ("-", "tea", "Failing")]
 
     def test_the_host_marks_hooks_in_its_own_way(self):
-        """``parse_hookimpl_opts`` of the host decides what is an implementation."""
+        """``parse_hookimpl_opts`` of the host decides which functions are implementations."""
 
         class Specs:
             @hookspec
@@ -123,7 +123,7 @@ class TestManager:
             assert registry.call("shop_label") == ["plain"]
 
     def test_plugins_of_the_host_are_its_own(self):
-        """What the host registers beside the registry passes through, as without a registry."""
+        """Objects that the host registers itself pass through, as without a registry."""
         manager = Recording()
         mine = Tea()
         manager.register(mine, "mine")
@@ -145,7 +145,7 @@ class TestManager:
         ],
     )
     def test_a_manager_that_does_not_fit_is_refused(self, manager, options, error, message):
-        """The error says what is wrong with it."""
+        """The error names the fault."""
         with pytest.raises(error, match=message):
             PluginRegistry("shop", manager=manager, **options)
 
@@ -287,7 +287,7 @@ class TestNames:
         assert "'price'" in failure.message
 
     def test_hooks_by_prefix_need_no_spec(self):
-        """What the host's prefix alone makes a hook is not unknown; what is marked still is."""
+        """A hook by the host's prefix alone is not unknown; a marked function still is."""
 
         class Plain:
             def shop_anything(self):
@@ -345,7 +345,7 @@ class TestSubset:
         assert left() is None
 
     def test_keeps_the_limit(self, registry):
-        """What is not given stays; a string is refused."""
+        """An option that is not given stays; a string is refused."""
         limited = registry.dispatch.bind(timeout=2.0).bind(only=["tea"])
         assert limited._timeout == 2.0
         assert limited.bind(timeout=None)._timeout is None

@@ -105,7 +105,7 @@ class TestIterate:
         assert len(bench.faults) == 4
 
     def test_who_stops_asking_calls_no_more(self, bench):
-        """Later implementations are not called when what is iterated over is let go."""
+        """Later implementations are not called when the iterator is dropped."""
         called = []
         bench.add("search", a=lambda: called.append("a"), b=lambda: called.append("b"))
 
@@ -117,7 +117,7 @@ class TestIterate:
         assert bench.faults == []
 
     def test_who_takes_part_is_settled_at_once(self, bench):
-        """What comes or leaves between two outcomes changes nothing."""
+        """A plugin that comes or leaves between two outcomes changes nothing."""
         bench.add("search", a=lambda: "a", b=lambda: "b")
 
         found = bench.dispatch.iterate(Hooks.search, q="tea")
@@ -162,7 +162,7 @@ class TestIterate:
 
 class TestReduce:
     def test_the_value_goes_through_all(self, bench):
-        """Each is given what those before it have made of it; None leaves it as it is."""
+        """Each receives the value as changed by those before it; None leaves it unchanged."""
         bench.add(
             "discounted",
             half=lambda price: price / 2,
@@ -205,7 +205,7 @@ class TestReduce:
             bench.dispatch.reduce(Hooks.discounted, 10.0, "tea")
 
     def test_a_hook_that_takes_no_value(self, bench):
-        """Without a spec, or an argument, nobody knows what the seed is for."""
+        """Without a spec, or an argument, the purpose of the seed is unknown."""
         bench.add("unspecified", a=lambda price: 1)
 
         for hook in ("note", "unspecified"):

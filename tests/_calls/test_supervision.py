@@ -1,4 +1,4 @@
-"""What stands round calls where the host asks for it: circuits, observers, health."""
+"""Supervision of calls where the host asks for it: circuits, observers, health."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class TestCircuits:
             registry.reset("coffee")
 
     def test_a_plugin_that_is_off_has_none_that_is_open(self, open_registry):
-        """What is out of service gets no calls anyway, and is tried at once when it comes back."""
+        """A plugin out of service gets no calls anyway, and is tried at once when it comes back."""
         registry = open_registry(circuit=NEVER)
         for _ in range(3):
             registry.call(Specs.price, item="tea")
@@ -189,7 +189,7 @@ class TestCircuits:
         assert registry.get("cancelling").circuit == "open"
 
     def test_that_it_was_not_called_is_no_failure_even_if_it_has_closed_since(self, open_registry):
-        """What counts is why it was not called, not what its circuit is when that is reported."""
+        """The reason why it was not called counts, not the state of its circuit at the report."""
         registry = open_registry(circuit=CircuitPolicy(max_failures=1))
         registry.call(Specs.price, item="tea")
         [row] = [item for item in registry.manager.table("price").rows if item.slug == "tea"]
@@ -345,7 +345,7 @@ class TestObserving:
         assert seen == [()]
 
     def test_a_hosts_own_observer_is_told_of_each_call(self, open_registry):
-        """In the thread that makes it, with what was raised; plugreg counts as well."""
+        """In the thread that makes it, with the raised exception; plugreg counts as well."""
         observer = Observer()
         registry = open_registry(observe=[observer])
         registry.call(Specs.price, item="tea")
@@ -479,7 +479,7 @@ class TestHealth:
         ],
     )
     def test_plugins_say_how_they_are(self, open_registry, feeling, detail):
-        """What is wrong is a text; one that fails in saying it is not well."""
+        """The fault is a string; a plugin that fails while reporting it is not well."""
         registry = open_registry()
         registry.register(Feeling(feeling), slug="feeling")
         [health] = registry.health()

@@ -62,7 +62,7 @@ def bench():
 
 
 class TestShape:
-    """What wrappers see and may give back is what the spec says."""
+    """Wrappers see, and may return, values of the spec's type."""
 
     @pytest.fixture
     def seen(self, bench):
@@ -108,7 +108,7 @@ class TestShape:
 
 class TestChanging:
     def test_new_style(self, bench):
-        """What a wrapper returns is what the outer one sees and the caller gets, None left out."""
+        """A wrapper's return value is seen by the outer wrapper and the caller, None left out."""
 
         @new_style
         def inner(item):
@@ -272,7 +272,7 @@ class TestFailing:
     @pytest.mark.parametrize("wrapper", FAILING, ids=lambda value: value.__name__)
     @pytest.mark.parametrize("place", ["inner", "outer"])
     def test_it_costs_only_itself(self, bench, wrapper, place):
-        """The results, and what other wrappers make of them, are as if it were not there."""
+        """The results, and their changes by other wrappers, are as if it were not there."""
 
         @new_style
         def good(item):
@@ -348,7 +348,7 @@ class TestInterruption:
         return events
 
     def interrupted(self, bench, events):
-        """Return what has happened while the exception, and so every frame, is still held."""
+        """Return the events while the exception, and so every frame, is still held."""
         with pytest.raises(KeyboardInterrupt) as caught:
             bench.call()
         assert caught.value.__traceback__ is not None

@@ -1,4 +1,4 @@
-"""What counts as a plugin, and where it stands in a call: the host's decisions."""
+"""Objects that count as plugins, and their place in a call: the host's decisions."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class TestOthers:
         module_of(slug="user", requires=["shop-values"], site=site)
 
     def test_are_refused(self, host, values):
-        """Functions, classes and values are refused; what requires their distribution is not."""
+        """Functions, classes and values are refused; plugins that require them are not."""
         registry = host()
 
         assert list(registry.active) == ["user"]
@@ -236,7 +236,7 @@ class TestNames:
         assert [*registry.active] == ["one", "two"]
 
     def test_the_host_chooses_slugs_with_an_index(self, host, two, tmp_path):
-        """They are asked for again at each start, and are not what the index keeps."""
+        """They are requested again at each start, and the index does not keep them."""
         for _ in range(2):
             registry = host(accept="any", slug_of=self.distribution_of, index=tmp_path / "index")
             assert [*registry.active] == ["one", "two"]
@@ -250,7 +250,7 @@ class TestNames:
         ],
     )
     def test_a_bad_slug_costs_its_plugin(self, host, two, answer, fault):
-        """What is no slug, and what the function raises, is one failure for each plugin."""
+        """An invalid slug, or an exception of the function, is one failure for each plugin."""
         registry = host(accept="any", slug_of=lambda spec: answer)
 
         assert not registry.plugins

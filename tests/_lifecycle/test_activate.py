@@ -1,4 +1,4 @@
-"""Activation: what is done, in which order, and how it is undone."""
+"""Activation: its steps, their order, and how it is undone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Second:
 
 
 class Context:
-    """What a plugin is bound to; nobody stores anything."""
+    """The context of a plugin; nobody stores anything."""
 
     def __init__(self, house, slug, declared):
         self.slug = slug
@@ -54,7 +54,7 @@ def raising(error=None):
 
 
 class Log(list):
-    """What was called, in order, and rows of a host that write there."""
+    """The calls, in order, and rows of a host that write there."""
 
     def row(self, key, cls, order, **fields):
         def activate(plugin, full):
@@ -77,7 +77,7 @@ class House:
         self.manager = PluginManager("shop")
         self.manager.add_hookspecs(PlugregSpecs)
         self.manager.add_hookspecs(Hooks)
-        # Listed against their order, which is what decides.
+        # Listed against their order, which decides.
         rows = (
             *MIXINS,
             self.log.row("second", Second, 60, **dict(second)),

@@ -1,4 +1,4 @@
-"""What a host asks for: contradictions, and texts in the place of collections, are refused."""
+"""Options of a host: contradictions, and strings in the place of collections, are refused."""
 
 from __future__ import annotations
 
@@ -160,14 +160,14 @@ class TestMixins:
         assert switched_off(mixin_table(rows), {"ENABLE_A": False, "ENABLE_B": True}) == {"a"}
 
     def test_an_unknown_switch_is_refused_with_a_near_name(self):
-        """A slip would otherwise leave on what was to be off."""
+        """A slip would otherwise leave a plugin on that should be off."""
         rows = [MixinSpec(key="a", human_name="a", cls=Payments, switch="ENABLE_A")]
         with pytest.raises(ValueError, match="'ENABEL_A' is not known; did you mean 'ENABLE_A'"):
             switched_off(mixin_table(rows), {"ENABEL_A": False})
 
 
 def test_mixins_are_rows():
-    """What is no MixinSpec is refused when the registry is made."""
+    """An object that is no MixinSpec is refused when the registry is made."""
     with pytest.raises(TypeError, match="MixinSpec rows, not 1"):
         PluginRegistry("shop", mixins=[1])
 

@@ -1,4 +1,4 @@
-"""What a plugin object reaches through its binding: its own values, of the user who is named."""
+"""Values that a plugin object reaches through its binding: its own, of the named user."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class TestSettings:
         assert (tea.get_setting("Colour"), milk.get_setting("COLOUR")) == ("green", "red")
 
     def test_values_are_native_and_live(self, bound):
-        """What is stored through one binding is read by all of the same plugin."""
+        """A value that is stored through one binding is read by all of the same plugin."""
         one, two = bound("tea"), bound("tea")
         one.set_setting("SIZE", "7")
         assert (one.get_setting("SIZE"), two.get_setting("SIZE")) == (7, 7)
@@ -82,7 +82,7 @@ class TestSettings:
         assert tea.get_user_setting(key, 2, "round") == "round"
 
     def test_a_backup_does_not_count_where_a_default_is(self, bound):
-        """A default is the plugin's word on what holds where nothing is stored."""
+        """A default is the plugin's value where nothing is stored."""
         tea = bound("tea")
         assert tea.get_setting("COLOUR", "blue") == "red"
         assert tea.get_user_setting("COLOUR", 1, "blue") == "red"
@@ -147,7 +147,7 @@ def test_the_logger_is_the_plugins_own(bound):
 
 
 def test_metadata_is_the_plugins_own(bound):
-    """What is read is a copy, and another plugin's is another one."""
+    """A read returns a copy, and another plugin has another one."""
     tea, milk = bound("tea"), bound("milk")
     tea.set_metadata(MappingProxyType({"shelf": [1]}))
     tea.set_metadata({"row": 2})

@@ -178,7 +178,7 @@ class TestBuilder:
         assert built.snapshot.wished == {"a", "b", "z"}
 
     def test_a_row_is_read_once(self, log):
-        """What another process stores while a build runs is left to the next refresh."""
+        """Values that another process stores while a build runs are left to the next refresh."""
 
         class Mother(Noting):
             @hookimpl
@@ -263,7 +263,7 @@ class TestBuilder:
         assert built.snapshot.plugins["c"] is first.plugins["c"]
 
     def test_an_instance_is_kept_and_not_notified(self, log):
-        """It cannot be made again; what is known of it may have changed."""
+        """It cannot be made again; the known facts about it may have changed."""
         yard = Yard()
         plugin = Noting()
         first = yard.build(("a", plugin)).snapshot
@@ -289,7 +289,7 @@ class TestBuilder:
         assert log == ["+a", "+b", "+c", "-c", "-b"]
 
     def test_a_fault_costs_its_plugin(self, log):
-        """The others are built, and the plugin's line says what it is."""
+        """The others are built, and the plugin's line names the object."""
         yard = Yard()
 
         class Bad(Noting):
@@ -315,7 +315,7 @@ def source(value):
 
 @pytest.fixture(autouse=True)
 def _modules(site, monkeypatch):
-    """Make the site importable, and take away what was imported from it."""
+    """Make the site importable, and remove its imported modules."""
     monkeypatch.syspath_prepend(str(site))
     before = set(sys.modules)
     yield
@@ -382,7 +382,7 @@ class TestModules:
         assert sys.modules["tb_tea"].leaf is before["tb_tea.leaf"]
 
     def test_a_namespace_package_has_them_back_too(self, site, registry):
-        """``from namespace import module`` gives what it gave before."""
+        """``from namespace import module`` returns the same object as before."""
         site.dist(
             "tea",
             entry_points={GROUP: {"tea": "tb_ns.tea:Tea"}},

@@ -40,7 +40,7 @@ def known(slug, state=PluginState.INACTIVE, reason="is inactive", **fields):
 
 
 def serving(slug, **fields):
-    """Return an active plugin's line, and what is in service of it."""
+    """Return an active plugin's line, and its parts in service."""
     loaded = LoadedPlugin(
         **{"plugin": object(), "name": slug, "title": slug, "version": None, **fields},
         spec=spec(slug),
@@ -60,7 +60,7 @@ def snapshot_of(*lines, active=()):
 
 
 class House:
-    """A catalogue with its collaborators: what is current, what failed, what was asked for."""
+    """A catalogue with its collaborators: snapshot, failures, metadata."""
 
     def __init__(self, *lines, active=()):
         self.snapshot = snapshot_of(*lines, active=active)
@@ -86,7 +86,7 @@ class TestRecord:
         assert caught.value.slug == "cofee"
 
     def test_one_that_was_looked_at_shows_what_has_failed_since(self):
-        """And shows it no more once it is mended, nor what another snapshot has."""
+        """It is no longer shown once it is repaired, nor are failures of another snapshot."""
         line, active = serving("tea")
         house = House(line, active=[active])
         first = house.catalogue.record("tea")
@@ -210,7 +210,7 @@ class TestReason:
 
 class TestViews:
     def test_show_one_moment(self):
-        """What is published later they do not show; its own records go on being composed."""
+        """They do not show later publications; its own records go on being composed."""
         line, active = serving("tea")
         house = House(line, known("milk"), active=[active])
         everything, serve = house.catalogue.all(), house.catalogue.active()

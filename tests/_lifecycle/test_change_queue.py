@@ -38,7 +38,7 @@ class ProcessStatus:
 
 
 class Call:
-    """A call of ``queue.run`` in another thread, and what came of it."""
+    """A call of ``queue.run`` in another thread, and its result."""
 
     def __init__(self, queue, job, key=None):
         self._value = self._error = None
@@ -218,7 +218,7 @@ class TestShare:
         assert sorted(runs) == [0, 1, 2, 3]
 
     def test_a_job_that_runs_already_is_not_joined(self, queue):
-        """What was asked for during a reload is done after it: the reload may have missed it."""
+        """A request during a reload is carried out after it: the reload may have missed it."""
         begun, may_end = threading.Event(), threading.Event()
         runs = []
 
@@ -285,7 +285,7 @@ class TestPutOff:
         assert done == ["outer", "inner"]
 
     def test_it_runs_before_those_that_wait(self, queue):
-        """No other change comes between a change and what it asked for."""
+        """No other change comes between a change and the change that it requests."""
         done = []
         begun, may_go = threading.Event(), threading.Event()
 
@@ -317,7 +317,7 @@ class TestPutOff:
         assert done == [0, "other", "other"]
 
     def test_it_runs_even_if_the_outer_one_fails(self, queue):
-        """What was asked for is not dropped with the one that asked."""
+        """A request is not dropped with the change that made it."""
         done = []
 
         def outer():
@@ -406,7 +406,7 @@ class TestBusy:
         assert len(runs) == 1
 
     def test_a_caller_has_one_deadline_whoever_it_joins(self):
-        """A caller whose joined job is given up waits for what is left of its own time only."""
+        """A caller whose joined job is given up waits only for the rest of its own time."""
         asked = {}
 
         class Recording(ChangeQueue):
@@ -461,7 +461,7 @@ class TestBusy:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 class TestFork:
     def answer(self, work):
-        """Return what ``work`` returns in a forked child, as text."""
+        """Return the result of ``work`` in a forked child, as a string."""
         reading, writing = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -503,7 +503,7 @@ class TestFork:
         holder.join(PATIENCE)
 
     def test_a_thread_that_was_forked_inside_a_job_is_inside_it(self, queue):
-        """What it brings is put off to the end of that job, and then it goes on as any other."""
+        """Its effect is deferred to the end of that job, and then it goes on as any other."""
 
         def in_child():
             done.append(queue.is_inside())

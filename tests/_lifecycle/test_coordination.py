@@ -343,7 +343,7 @@ class TestOnce:
         assert storage.read("leases")["migrate"]["done"] is True
 
     def test_work_that_cannot_be_marked_is_not_done(self, start):
-        """It is at least once: what is not known to be done is done again."""
+        """It is at least once: work that is not known to be done is done again."""
         here, there = start(), start()
         storage = here.storage
         with pytest.raises(StorageUnavailableError), here.shared.once("migrate", lease=0.1):
@@ -427,7 +427,7 @@ class TestOnce:
         storage.close()
 
     def test_a_clock_of_whole_seconds_is_one(self):
-        """A host's storage may have no finer one; what goes by it can be read again."""
+        """A host's storage may have no finer clock; times that it sets can be read again."""
         storage = Clocked()
         storage.time = 1_000
         registry = PluginRegistry("shop", storage=storage)
@@ -437,7 +437,7 @@ class TestOnce:
                 assert not again
 
     def test_a_damaged_row_is_reported(self, start):
-        """What is no lease is refused, with its place."""
+        """A row that is no lease is refused, with its place."""
         here = start()
         with here.storage.transaction() as transaction:
             transaction.put("leases", "migrate", {"holder": "x", "until": "soon", "done": False})
@@ -473,7 +473,7 @@ class TestProcesses:
         assert datetime.now(UTC) - other.seen < timedelta(seconds=LONG)
 
     def test_own_comes_first_and_is_as_it_is_now(self, start):
-        """What was stored of this process does not matter to itself."""
+        """Stored rows of this process do not matter to itself."""
         here, _ = start(process="z"), start(process="a")
         storage = here.storage
         assert [process.name for process in here.shared.processes()] == ["z", "a"]
@@ -483,7 +483,7 @@ class TestProcesses:
         assert [process.name for process in here.shared.processes()] == ["z", "a"]
 
     def test_status_has_them_when_asked(self, start):
-        """As data that JSON can hold, beside what it always has."""
+        """As data that JSON can hold, beside its usual keys."""
         here = start(process="web")
         assert "processes" not in here.status()
         status = here.status(processes=True)
@@ -554,7 +554,7 @@ class TestProcesses:
 
     @pytest.mark.parametrize("options", [{"safe_mode": True}, {"storage": MemoryStorage()}])
     def test_nothing_is_reported_in_safe_mode_or_in_memory(self, start, path, options):
-        """Safe mode writes nothing by itself, and nobody else sees what is in memory."""
+        """Safe mode writes nothing by itself, and nobody else sees memory."""
         here = start(process="web", **options)
         here.activate("tea")
         assert here.storage.read("processes") == {}
@@ -621,7 +621,7 @@ class TestProcesses:
         assert len(storage.read("processes")) == 3
 
     def test_ending_needs_no_storage(self, start, caplog):
-        """What cannot be removed is left out by those who read it, in time."""
+        """A row that cannot be removed is left out by readers, in time."""
         here = start()
         here.storage.close()
         here.close()
@@ -667,7 +667,7 @@ class TestProcesses:
         assert os.waitpid(pid, 0)[1] == 0
 
     def test_a_clock_of_whole_seconds_is_one(self, path):
-        """A host's storage may have no finer one; what goes by it can be read again."""
+        """A host's storage may have no finer clock; times that it sets can be read again."""
 
         class Whole(Away):
             def now(self):
@@ -683,7 +683,7 @@ class TestProcesses:
             registry.close()
 
     def test_a_damaged_row_is_reported(self, start):
-        """What is no process is in no list, and keeps no other one from it."""
+        """A row that is no process is in no list, and keeps no other out of it."""
         here = start(process="web")
         with here.storage.transaction() as transaction:
             transaction.put("processes", "x", {"seen": time.time(), "name": 5})
@@ -694,6 +694,6 @@ class TestProcesses:
         assert {"x", "y"} <= here.storage.read("processes").keys()
 
     def test_the_program_is_the_name_where_none_is_given(self, start, monkeypatch):
-        """It is what an operator would call it."""
+        """It is the name that an operator would use."""
         monkeypatch.setattr("sys.argv", ["/usr/bin/shop-worker", "--fast"])
         assert set(statuses(start())) == {"shop-worker"}

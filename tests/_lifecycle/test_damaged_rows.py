@@ -83,7 +83,7 @@ class Damaged:
         raw(self.path, "UPDATE plugreg_meta SET revision = revision + 1")
 
     def content(self, table, key):
-        """Return what is stored there, whatever it is."""
+        """Return the stored row, whatever it is."""
         if self.kind == "content":
             return self.storage.read(table)[key]
         return raw(
@@ -155,7 +155,7 @@ class TestRowOfAPlugin:
 
     @pytest.mark.parametrize(("table", "key"), ROWS)
     def test_lets_safe_mode_start(self, store, table, key):
-        """Safe mode shows what is wrong, and loads and writes nothing."""
+        """Safe mode shows the fault, and loads and writes nothing."""
         store.damage(table, key)
         revision = store.storage.revision()
         with store.registry(safe_mode=True) as registry:
@@ -230,7 +230,7 @@ class TestRowOfAPlugin:
             assert [slug for slug, _ in messages(registry)] == ["tea", "tea"]
 
     def test_keeps_its_mandatory_plugin_off(self, store):
-        """What cannot be read is not overwritten by the host's desired state either."""
+        """An unreadable row is not overwritten by the host's desired state either."""
         store.damage("plugins", "tea")
         before = store.content("plugins", "tea")
         with store.registry(mandatory=["tea"]) as registry:

@@ -134,7 +134,7 @@ class CtrlC:
 
 def every_place(prepare, work):
     """Prepare and work again for each place; yield what was prepared, and was interrupted there."""
-    work(prepare())  # What is imported or kept at the first time is so by now.
+    work(prepare())  # Things that are imported or kept at the first time are so by now.
     all_places = CtrlC()
     thing = prepare()
     all_places.during(lambda: work(thing))
@@ -274,7 +274,7 @@ def check_objects_are_gone():
 
 @pytest.mark.parametrize("active", [True, False])
 def test_what_is_stored_is_carried_out_by_the_next_change(active):
-    """Whenever it comes, what is stored and what is in service agree after any other change."""
+    """Whenever it comes, the store and the plugins in service agree after any other change."""
 
     def change(registry):
         (registry.activate if active else registry.deactivate)("tea")
@@ -301,7 +301,7 @@ def test_what_is_stored_is_carried_out_by_the_next_change(active):
 
 
 def test_a_change_of_plugin_code_does_not_hide_the_change_around_it():
-    """What was stored is carried out, also where the plugin that is interrupted asks for more."""
+    """A stored change is carried out, also where the interrupted plugin requests more."""
     interrupts = [KeyboardInterrupt]
 
     class Asking(Plugin):

@@ -1,4 +1,4 @@
-"""What is left of a plugin that is gone: nothing, but for what is stored."""
+"""The remains of a plugin that is gone: only its stored rows."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def registry():
 
 
 def left_of_plugins(before=()):
-    """Return what there is of plugins, of this test alone if given what was there before."""
+    """Return the objects of plugins, only those of this test if given the earlier ones."""
     gc.collect()
     found = [
         plugin
@@ -112,7 +112,7 @@ def test_objects_registered_by_hand_are_freed(registry):
 
 
 def test_an_object_that_never_came_into_service_is_freed(registry):
-    """Neither is kept what failed in the middle of its activation."""
+    """Objects that failed in the middle of their activation are not kept either."""
 
     class Failing(Busy):
         @hookimpl
@@ -146,7 +146,7 @@ def test_what_is_stored_stays(registry):
 
 
 def test_a_view_that_is_held_stays_live(registry):
-    """It shows what the next plugin of the same slug is given."""
+    """It shows the object that the next plugin of the same slug receives."""
     registry.register(Busy(), "busy")
     view = registry.settings("busy")
     registry.unregister("busy")
@@ -158,7 +158,7 @@ def test_a_view_that_is_held_stays_live(registry):
 
 
 def test_a_secret_stays_hidden_while_a_call_is_under_way():
-    """What a plugin reports its secrets after it was let go is hidden, too."""
+    """A secret that a plugin reports after it was released is hidden, too."""
     inside, go_on = threading.Event(), threading.Event()
 
     class Secretive(SettingsMixin, Plugin):

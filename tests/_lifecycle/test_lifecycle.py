@@ -1,4 +1,4 @@
-"""The life cycle: what each change stores, what reads touch, and what a damaged store does."""
+"""The life cycle: rows that each change stores, effects of reads, and damaged stores."""
 
 from __future__ import annotations
 
@@ -208,9 +208,9 @@ class TestDamagedStore:
         ],
     )
     def test_rows_of_another_shape(self, table, key, row):
-        """What plugreg has not written costs its plugin alone, and a record names table and key.
+        """A row that plugreg has not written costs its plugin alone; a record names table and key.
 
-        To overwrite it would forget what an operator had decided, so it stays as it is.
+        To overwrite it would lose an operator's decision, so it stays as it is.
         """
         storage = MemoryStorage()
         with storage.transaction() as transaction:
@@ -331,7 +331,7 @@ class TestValuesBesideAChange:
     def test_a_refresh_that_waits_for_desired_states_takes_them_in_meanwhile(
         self, here, tmp_path, monkeypatch
     ):
-        """It has come when others want another plugin on, and goes on to see what they store."""
+        """It has come when others want another plugin on, and goes on to see their changes."""
         with self.registry(tmp_path) as there:
             there.load()
             thread = self.change(monkeypatch, lambda: here.reload(force=True))
@@ -353,7 +353,7 @@ class TestValuesBesideAChange:
 
 
 def test_a_plugin_cannot_change_the_report_that_it_is_handed():
-    """What the host and the next plugin get of a load says all that has happened."""
+    """The report of a load, for the host and the next plugin, has all events."""
     shown = []
 
     class Emptying(Plugin):
@@ -417,7 +417,7 @@ def test_near_the_recursion_limit_nothing_changes():
 
 
 def test_load_decides_few_frames_from_its_call(monkeypatch):
-    """A stranger who follows ``load`` soon sees what decides which plugins are loaded."""
+    """A stranger who follows ``load`` soon sees the rules that select plugins."""
     depths = []
 
     resolve = build.resolve

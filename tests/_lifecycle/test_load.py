@@ -127,13 +127,13 @@ class TestTargets:
     @pytest.mark.parametrize("base", [Plugin, Plain])
     @pytest.mark.parametrize("given", [None, 5, object()])
     def test_a_class_that_gives_something_else_is_refused(self, base, given):
-        """What ``__new__`` returns must be a plugin too, else None would be in service."""
+        """The return value of ``__new__`` must be a plugin too, else None would be in service."""
         cls = type("Odd", (base,), {"__new__": lambda cls: given})
         failure = only_failure(loading_of(cls), Stage.INIT)
         assert repr(given) in failure.message
 
     def test_an_object_that_hides_the_hooks_of_its_class_is_refused(self):
-        """The object is what would be called, and it would never be."""
+        """The object would be called, and never is."""
 
         class Shadow(Plain):
             def __init__(self):
@@ -256,7 +256,7 @@ class TestConstructorFaults:
         assert type(loading_of(cls).loaded.plugin) is cls
 
     def test_an_object_that_only_claims_to_be_a_plugin_is_refused(self):
-        """What says it is a Plugin, and is none, would fail everywhere else."""
+        """An object that claims to be a Plugin, and is none, would fail everywhere else."""
         cls = type("Sly", (), {"__class__": property(lambda self: Plugin)})
         only_failure(loading_of(cls()), Stage.INIT)
 
@@ -403,7 +403,7 @@ class TestAttributes:
         assert loading_of(type("Tea", (Plugin,), {"SLUG": "TEA!"})).loaded.failures == ()
 
     def test_texts_of_a_hostile_subclass_become_plain_texts(self):
-        """What records carry has the methods of str, and no others."""
+        """Strings in records have the methods of str, and no others."""
         stated = {"NAME": HostileText("Tea"), "SLUG": HostileText("tea")}
         loaded = loading_of(type("Tea", (Plugin,), stated)).loaded
         assert type(loaded.name) is str

@@ -100,7 +100,7 @@ def test_each_stage_that_was_reached_has_its_time():
 
 
 def test_what_is_kept_takes_no_time():
-    """A reload has only the times of what it makes again."""
+    """A reload has only the times of the plugins that it makes again."""
     with make(("a", Quick), ("b", Quick)) as registry:
         registry.load()
         assert registry.reload().times == ()

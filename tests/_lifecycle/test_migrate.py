@@ -163,7 +163,7 @@ class TestVersion:
 
 class TestMigration:
     def test_each_owner_of_values_is_asked_once(self, yard):
-        """The plugin's own first, then users in order, each with what is stored, as text."""
+        """The plugin's own first, then users in order, each with the stored values, as strings."""
         asked = []
 
         def migrate(values, version, user):
@@ -215,7 +215,7 @@ class TestMigration:
         reads = []
 
         class Counting:
-            """The same store, which notes what is read."""
+            """The same store, which records reads."""
 
             def __init__(self, storage):
                 self.transaction, self.revision = storage.transaction, storage.revision
@@ -250,7 +250,7 @@ class TestMigration:
         assert yard.version() == 2
 
     def test_what_is_left_out_is_removed(self, yard):
-        """So is what comes out blank."""
+        """So is a blank result."""
         yard.serve(
             plugin(
                 2, NEW, NEW_USER, lambda values, version, user: {"TOKEN": ""} if not user else {}
@@ -269,7 +269,7 @@ class TestMigration:
         assert yard.values()["tea-pot:MINUTES"] == yard.values()["tea-pot:2:BADGE"] == "x"
 
     def test_references_come_and_go_as_dicts(self, yard, monkeypatch):
-        """They are not resolved, and what is given as one is stored as one."""
+        """They are not resolved, and a reference is stored as a reference."""
         monkeypatch.setenv("TEA_TOKEN", SECRET)
         yard.registry.settings("tea").set("TOKEN", {"$env": "TEA_TOKEN"})
         seen = []
@@ -321,7 +321,7 @@ class TestMigration:
         assert yard.values()["tea:MINUTES"] == "10"
 
     def test_another_process_that_was_first_is_believed(self, yard):
-        """What it has stored is read, and nothing is asked or written again."""
+        """Its stored result is read, and nothing is called or written again."""
         late = Yard(yard.storage)
         cls = plugin(2, NEW, NEW_USER, to_seconds)
         rows = {}
@@ -374,7 +374,7 @@ class TestFailure:
         ],
     )
     def test_nothing_changes_and_the_plugin_fails(self, yard, migrate, parts):
-        """All faults of what it gave are reported at once, and none shows a protected value."""
+        """All faults of its result are reported at once, and none shows a protected value."""
         before = yard.rows()
         revision = yard.storage.revision()
         registry = yard.serve(plugin(2, NEW, NEW_USER, migrate))
@@ -471,7 +471,7 @@ class TestFailure:
 
 class TestNewer:
     def test_no_hook_of_the_definition_is_asked(self, yard):
-        """What before_save may do elsewhere would be done for nothing."""
+        """Effects of before_save elsewhere would be in vain."""
         yard.serve(plugin(3, NEW, NEW_USER, to_seconds))
         cls = plugin(1, {"MINUTES": {"before_save": pytest.fail}})
         with pytest.raises(SettingError, match="of version 3"):

@@ -1,4 +1,4 @@
-"""What an operator changes: the store decides, changes have turns, and the later one wins."""
+"""Changes by operators: the store decides, changes have turns, and the later one wins."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Gate:
 
 
 class Call(threading.Thread):
-    """A call in another thread, and what came of it."""
+    """A call in another thread, and its result."""
 
     def __init__(self, call, *args, **kwargs):
         super().__init__(daemon=True)
@@ -127,7 +127,7 @@ def stored_states(storage):
 
 class TestTheStoreDecides:
     def test_off_asked_while_on_is_under_way(self, start, storage, gate):
-        """What the snapshot still shows as off is switched off all the same: it came later."""
+        """A plugin that the snapshot still shows as off is switched off: the request came later."""
         registry = start()
         on = Call(switch, registry, "slow", True)
         assert gate.entered.wait(PATIENCE)
@@ -188,7 +188,7 @@ class TestTheStoreDecides:
         assert registry.refresh() is False
 
     def test_a_wanted_plugin_that_is_blocked(self, start):
-        """The API refuses what Python refuses."""
+        """The API refuses the same requests as Python."""
         start().activate("tea")
         registry = start(blocked=["tea"])
         assert registry.get("tea").wanted
@@ -225,7 +225,7 @@ class TestDelete:
         assert stored_states(storage)["tea"] is False
 
     def test_where_new_plugins_are_on_it_stays_off_until_they_are_looked_for(self, start, storage):
-        """Neither a reload nor another process brings back what an operator has deleted."""
+        """Neither a reload nor another process restores a deletion by an operator."""
         here, there = (start(new_plugins="active", builtin=[Tea]) for _ in "12")
         pk = here.deactivate("tea").pk
         here.delete("tea")
@@ -256,7 +256,7 @@ class TestDelete:
 
     @pytest.mark.parametrize("wanted", [True, False])
     def test_a_later_change_counts(self, start, wanted):
-        """What an operator says after it counts, and no rule for new plugins."""
+        """An operator's later decision counts, and no rule for new plugins."""
         registry = start(new_plugins="active", builtin=[Tea])
         registry.deactivate("tea")
         registry.delete("tea")
@@ -348,7 +348,7 @@ class TestSafeMode:
         assert start().status()["registry_errors"] == []
 
     def test_starts_where_every_failure_stops_a_host(self, start, storage):
-        """It is what a host is started with that does not start otherwise."""
+        """A host that does not start otherwise is started with it."""
         registry = PluginRegistry("shop", group="no.such", storage=storage, safe_mode=True)
         with registry:
             assert registry.load(strict=True).active == ()
@@ -400,7 +400,7 @@ class TestSwitch:
         assert seen <= {("tea",), ("milk",)}
 
     def test_all_or_nothing(self, start, storage):
-        """What may not be switched is refused with its error, and nothing is switched."""
+        """A plugin that may not be switched is refused with its error, and nothing is switched."""
         registry = start(builtin=[Tea, Milk], blocked={"blocked"}, mandatory={"milk"})
         before = storage.revision()
 

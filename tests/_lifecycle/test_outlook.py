@@ -1,4 +1,4 @@
-"""What a normal start would load, seen from safe mode; and the registry that is opened for that."""
+"""The plan of a normal start, seen from safe mode; and the registry that is opened for it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_it_is_what_a_start_decides(registry):
 
 
 def test_a_plugin_that_a_start_needs_is_not_switched_off(registry):
-    """Safe mode refuses what a normal process does; what would not start needs nothing."""
+    """Safe mode refuses as a normal process does; a plugin that would not start needs nothing."""
     registry.load()
     registry.switch({"tray": True, "cup": True, "tea": True})
     safe = registry.in_safe_mode()

@@ -1,4 +1,4 @@
-"""What is published stays true over interruptions, taken names, upgrades and half-made changes."""
+"""Publications stay true over interruptions, taken names, upgrades and half-made changes."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_plugin_that_takes_name_after_name_stops_no_load():
 
 
 def test_a_change_of_another_plugin_leaves_one_without_hooks_as_it_is():
-    """What the host took off the manager is made again by a reload, not by the way."""
+    """A plugin that the host took off the manager is made again by a reload only."""
     with make(("x", Polite), ("y", Polite)) as registry:
         registry.load()
         plugin = registry.get("x").plugin
@@ -129,7 +129,7 @@ def test_a_sibling_of_a_broken_upgrade_runs_the_new_code(site, monkeypatch):
 
 
 def test_what_an_instance_states_is_looked_at_again():
-    """A forced reload cannot make it again, but reports what is wrong with it now."""
+    """A forced reload cannot make it again, but reports its current fault."""
 
     class Dated(Polite):
         PUBLISH_DATE = "bad"

@@ -1,4 +1,4 @@
-"""What one process takes in of what others have stored: generation, values, desired states."""
+"""Taking in changes of other processes: epoch, values, desired states."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def epoch(storage):
 
 class TestEpoch:
     def test_each_changed_desired_state_raises_it_by_one(self, here, storage):
-        """Activating, deactivating and deleting do, and what was wanted so before does not."""
+        """Activating, deactivating and deleting do, and an unchanged desired state does not."""
         assert epoch(storage) == Epoch(number=0, asked=0)
         here.registry.activate("tea")
         assert epoch(storage).number == 1
@@ -162,7 +162,7 @@ class TestEpoch:
         assert epoch(storage).number == 0
 
     def test_loading_and_refreshing_do_not(self, here, storage, start):
-        """Nor does what they find new, or what they cannot load."""
+        """Nor do their new plugins, or plugins that they cannot load."""
         here.registry.activate("tea")
         before = epoch(storage)
         start(("broken", "no_such_module_x:Broken"), new_plugins="active")
@@ -173,7 +173,7 @@ class TestEpoch:
         assert epoch(storage) == before
 
     def test_installing_and_uninstalling_ask_all_to_reload(self, storage, folder_installer):
-        """Every other process has to look for what has come and gone."""
+        """Every other process has to discover plugins again."""
         code = "from plugreg import Plugin\nclass Cup(Plugin): ..."
         points = {"cup": "shop_cup_x:Cup"}
         folder_installer.ready["shop-cup"] = ("1.0", points, {"shop_cup_x.py": code})
@@ -185,7 +185,7 @@ class TestEpoch:
         assert there.registry.refresh()
         assert there.registry.get("cup").state is PluginState.INACTIVE
         here.registry.uninstall("cup")
-        # Forgetting what is stored of it is one more change.
+        # Deleting its stored state is one more change.
         assert epoch(storage) == Epoch(number=3, asked=2)
         assert not here.registry.refresh()
         assert there.registry.refresh()
@@ -205,7 +205,7 @@ class TestEpoch:
         assert (here.reloads, there.reloads) == (1, 1)
 
     def test_a_damaged_one_is_reported(self, here, storage):
-        """What is no generation is a record with its place, and stops nobody who reads."""
+        """A row that is no generation is a record with its place, and stops no reader."""
         with storage.transaction() as transaction:
             transaction.put("counters", "generation", {"number": "7", "asked": 0})
         here.registry.refresh()
@@ -254,7 +254,7 @@ class TestRefresh:
         assert there.registry.shared.processes()[0].generation == 2
 
     def test_own_changes_reload_nothing(self, here):
-        """A process has carried out what it has stored itself."""
+        """A process has carried out its own stored changes."""
         here.registry.activate("tea")
         here.registry.settings("watchful").set("COUNT", 2)
         here.registry.set_metadata("tea", {"a": 1})
@@ -266,7 +266,7 @@ class TestRefresh:
         assert here.reloads == 1
 
     def test_reads_settings_and_metadata_again(self, here, there):
-        """What one process has stored is read in the other, without a reload."""
+        """A value stored by one process is read in the other, without a reload."""
         here.registry.settings("watchful").set("COLOUR", "blue")
         here.registry.user_settings("watchful", 7).set("BADGE", "gold")
         here.registry.set_metadata("tea", {"a": 1})
@@ -377,7 +377,7 @@ class TestRefresh:
         assert there.watchful.changes == [frozenset({"COLOUR"})]
 
     def test_renews_the_record_of_bad_values(self, start, storage):
-        """What another process stores may be wrong here, and be mended there."""
+        """A value of another process may be invalid here, and be corrected there."""
         here = start()
         with storage.transaction() as transaction:
             row = {"value": "many", "protected": False}
@@ -437,7 +437,7 @@ class TestRefresh:
         assert here.active == {"tea"}
 
     def test_all_that_are_asked_look_for_new_plugins(self, storage, tmp_path):
-        """A request to reload everywhere finds what has come meanwhile, in each process once."""
+        """A request to reload everywhere finds new plugins, in each process once."""
         here, there = (Process(storage, directories=[tmp_path]) for _ in range(2))
         source = "from plugreg import Plugin\nclass Cup(Plugin):\n    NAME = 'cup'\n"
         Path(tmp_path, "cup_x.py").write_text(source)
@@ -450,7 +450,7 @@ class TestRefresh:
         there.registry.close()
 
     def test_an_own_request_does_not_answer_that_of_others(self, here, there):
-        """Reloading without a look for plugins leaves undone what another process has asked for."""
+        """Reloading without a discovery leaves requests of another process open."""
         there.registry.shared.reload_everywhere(collect=True)
         here.registry.shared.reload_everywhere()
         assert here.registry.refresh() is True
@@ -469,7 +469,7 @@ class TestRefresh:
     def test_what_is_stored_while_it_reads_is_taken_in_next(
         self, here, there, storage, table, reading
     ):
-        """Whichever table was read before, the next refresh sees what came then."""
+        """Whichever table was read before, the next refresh sees the changes since then."""
         here.registry.settings("watchful").set("COUNT", 2)
         read, late = storage.read, []
 
@@ -572,7 +572,7 @@ class TestRefresh:
         there.registry.close()
 
     def test_safe_mode_reads_and_runs_nothing(self, there, start):
-        """What was switched on elsewhere is shown as wanted, and stays off."""
+        """A plugin that was switched on elsewhere is shown as wanted, and stays off."""
         here = start(safe_mode=True)
         there.registry.activate("tea")
         there.registry.set_metadata("tea", {"a": 1})
@@ -625,7 +625,7 @@ def test_processes_with_other_plugins_converge(storage, seed):
             elif action == "off":
                 who.registry.deactivate(slug)
             elif action == "delete":
-                # Whether it is on is for the store to say, and not for what one process knows.
+                # The store decides whether it is on, not the memory of a process.
                 with suppress(PluginActiveError):
                     who.registry.delete(slug)
         changes += epoch(storage).number - before
@@ -647,7 +647,7 @@ def test_processes_with_other_plugins_converge(storage, seed):
 
 
 def test_a_plugin_deleted_elsewhere_has_its_new_pk():
-    """Its number is another one, and what is in service stays as it is."""
+    """Its number is another one, and plugins in service stay as they are."""
     storage = MemoryStorage()
     builtin = [(slug, type(slug.upper(), (Plugin,), {})) for slug in "ab"]
     here, there = (

@@ -27,7 +27,7 @@ def spec(value, info, source=Source.ENTRY_POINT, **fields):
 
 @pytest.fixture(autouse=True)
 def _modules(site, monkeypatch):
-    """Make the site importable, and take away what was imported from it."""
+    """Make the site importable, and remove its imported modules."""
     monkeypatch.syspath_prepend(str(site))
     before = set(sys.modules)
     yield
@@ -104,7 +104,7 @@ class TestEvict:
         assert sys.modules["mt_edge"] is others["mt_edge"]
 
     def test_editable_install_in_a_namespace_package(self, site):
-        """The outermost regular package is the plugin's, what is around it is not."""
+        """The outermost regular package is the plugin's, packages around it are not."""
         info = editable(site)
         site.dist("sources", modules={"mt_ns/tea/__init__.py": "", "mt_ns/tea/a.py": ""})
         site.dist("milk", modules={"mt_ns/milk.py": ""})
@@ -157,7 +157,7 @@ class TestEvict:
 
     @pytest.mark.parametrize("recorded", [True, False])
     def test_what_is_no_module_is_not_asked(self, site, monkeypatch, recorded):
-        """What stands in sys.modules in a module's place may fail at every attribute."""
+        """An object in a module's place in sys.modules may fail at every attribute."""
         info = site.dist("tea", modules={"mt_odd/__init__.py": "", "mt_odd/tea.py": ""})
         if not recorded:
             (info / "RECORD").unlink()
@@ -172,7 +172,7 @@ class TestEvict:
         assert "mt_odd.tea" not in sys.modules
 
     def test_a_lazy_module_is_not_run(self, site):
-        """What waits to be imported until it is used goes on waiting, and goes."""
+        """A lazy module that waits for its import goes on waiting, and goes."""
         info = site.dist("tea", modules={"mt_lazy.py": "raise OSError('it was run')"})
         found = importlib.util.find_spec("mt_lazy")
         found.loader = importlib.util.LazyLoader(found.loader)
@@ -244,7 +244,7 @@ class TestRestore:
         assert before["mt_ns"].tea.a is before["mt_ns.tea.a"]
 
     def test_leaves_what_was_imported_anew(self, site):
-        """Only what is not there is put back."""
+        """Only missing entries are put back."""
         info = site.dist("tea", modules={"mt_ns/a.py": "", "mt_ns/b.py": ""})
         before = imported("mt_ns", "mt_ns.a", "mt_ns.b")
         evicted = evict(spec("mt_ns.a", info))

@@ -55,7 +55,7 @@ def order_of(plan):
 
 
 def messages_of(plan):
-    """Return what the failure records say, by slug; all are of the stage resolve."""
+    """Return the messages of the failure records, by slug; all are of the stage resolve."""
     assert {failure.stage for failure in plan.failures} <= {Stage.RESOLVE}
     assert len({failure.slug for failure in plan.failures}) == len(plan.failures)
     return {failure.slug: failure.message for failure in plan.failures}
@@ -99,7 +99,7 @@ class TestHeld:
         assert order_of(plan) == ["a"]
 
     def test_by_hand(self):
-        """What the host registered by hand is loaded without a row, but not when blocked."""
+        """An object that the host registered by hand is loaded without a row, unless blocked."""
         given = [
             spec("a", source=Source.MANUAL, target=object()),
             spec("b", source=Source.MANUAL, target=object()),
@@ -255,7 +255,7 @@ class TestNeeds:
         assert plan.held["a"].reason == messages_of(plan)["a"]
 
     def test_incompatible_need_names_the_chain(self):
-        """What needs an incompatible plugin fails, with the range in the chain."""
+        """A plugin that needs an incompatible plugin fails, with the range in the chain."""
         plan = plan_of([spec("a"), spec("b")], {"a": ["b"], "b": ["shop>=3"]}, version="2.4")
         assert plan.held["b"].state is PluginState.INCOMPATIBLE
         assert messages_of(plan)["a"] == f"needs 'b', which {messages_of(plan)['b']}"
@@ -280,7 +280,7 @@ class TestNeeds:
         assert messages_of(plan) == {"a": "needs 'y', which is inactive"}
 
     def test_a_brought_plugin_needs_the_one_that_brought_it(self):
-        """What a plugin brings is loaded after it."""
+        """A provided plugin is loaded after its provider."""
         brought = spec("a", source=Source.BROUGHT, brought_by=Slug("z"))
         plan = plan_of([brought, spec("y"), spec("z")], {"z": ["y"]})
         assert order_of(plan) == ["y", "z", "a"]
@@ -325,7 +325,7 @@ class TestNeeds:
 
 class TestCycles:
     def test_members_and_dependants_fail_and_nobody_else(self):
-        """A cycle costs its members and what needs them; its cause is reported once."""
+        """A cycle costs its members and their dependents; its cause is reported once."""
         specs = [spec(name) for name in ("a", "b", "c", "dependant", "needed", "other")]
         plan = plan_of(specs, {"a": ["b", "needed"], "b": ["c"], "c": ["a"], "dependant": ["b"]})
         assert order_of(plan) == ["needed", "other"]
@@ -483,7 +483,7 @@ class TestUnreadable:
 
     @pytest.mark.parametrize("line", ["other >= two", "???", "", "other; extra in extra"])
     def test_lines_about_others_are_not_read(self, line):
-        """What names neither the host nor a plugin's distribution is pip's business."""
+        """A requirement of neither the host nor a plugin's distribution is pip's business."""
         plan = plan_of([spec("a")], {"a": [line]}, version="2.4")
         assert order_of(plan) == ["a"]
         assert plan.failures == ()

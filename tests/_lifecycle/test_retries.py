@@ -47,7 +47,7 @@ def test_one_is_due_when_its_time_has_come():
 
 
 def test_what_was_tried_since_is_not_due():
-    """Whatever came of it; what was not tried stays."""
+    """Whatever the result; a plugin that was not tried stays."""
     clock = Clock()
     retries = Retries(clock)
     retries.note({"tea", "milk"}, [failure(name, NotReadyYet()) for name in ("tea", "milk")])
@@ -194,7 +194,7 @@ class Pouring:
 
 
 def test_a_plugin_that_is_made_anew_has_a_closed_circuit():
-    """What its earlier object has done is forgotten."""
+    """Failures of its earlier object are forgotten."""
 
     class Broken(Plugin):
         NAME = "broken"

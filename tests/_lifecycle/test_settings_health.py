@@ -99,7 +99,7 @@ class TestRecord:
         assert faults_of(registry, "milk") == MISSING
 
     def test_a_plugin_in_service_is_not_said_to_have_failed(self, serve, caplog):
-        """The log says what must be set up, and at which stage that was seen."""
+        """The log names the missing settings, and the stage."""
         registry = serve()
         assert {*registry.active} == {"tea", "milk"}
         assert f"plugin milk, at activate: URL: {MISSING['URL']}" in caplog.messages
@@ -145,7 +145,7 @@ class TestRecord:
 
     @pytest.mark.parametrize("leave", ["deactivate", "close"])
     def test_nothing_holds_a_plugin_that_has_left(self, serve, leave):
-        """Nor is what is written afterwards recorded."""
+        """Nor are later writes recorded."""
         registry = serve()
         view = registry.settings("tea")
         gone = weakref.ref(registry.get("tea").plugin)
@@ -198,7 +198,7 @@ class TestRenewal:
         assert list(faults_of(registry)) == ["URL"]
 
     def test_at_each_load(self, storage, serve):
-        """What another process has stored is looked at, and plugins stay as they are."""
+        """Values of another process are checked, and plugins stay as they are."""
         registry = serve()
         plugin = registry.get("tea").plugin
         put(storage, URL="x", NOTE="bad")
@@ -233,7 +233,7 @@ class TestRenewal:
 
     @pytest.mark.parametrize("occasion", ["write", "load"])
     def test_what_is_written_while_it_is_looked_at_counts(self, serve, monkeypatch, occasion):
-        """What another thread mends meanwhile is not reported as bad afterwards."""
+        """A value that another thread corrects meanwhile is not reported as bad afterwards."""
         due = []
 
         def mend(value):
@@ -262,7 +262,7 @@ class TestRenewal:
 
     @pytest.mark.parametrize("given", ["validator", "default"])
     def test_a_plugin_may_write_whenever_it_is_asked(self, storage, serve, monkeypatch, given):
-        """Looking comes to an end all the same, and what it has written counts."""
+        """The check ends all the same, and its writes count."""
         asked, views = [], []
 
         def write(*_):
@@ -284,7 +284,7 @@ class TestRenewal:
         assert faults_of(registry) == {}
 
     def test_defaults_that_write_each_other_come_to_an_end(self, serve, monkeypatch):
-        """What a plugin writes is looked at while the plugin is, and what it writes then is not."""
+        """A plugin's writes are checked while the plugin is, and its writes then are not."""
         asked, views = [], []
 
         def writing(other):
@@ -377,7 +377,7 @@ class TestRenewal:
         assert faults_of(registry) == MISSING
 
     def test_an_older_record_never_takes_the_place_of_a_newer_one(self, serve, monkeypatch):
-        """What is written while one is made and scrubbed is in the record afterwards."""
+        """A value written while a record is made and scrubbed is in the record afterwards."""
         names, views, busy = [], [], []
 
         def write():

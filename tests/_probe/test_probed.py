@@ -1,4 +1,4 @@
-"""A registry looks at a plugin before it switches it on, and remembers what it saw."""
+"""A registry probes a plugin before it switches it on, and stores the report."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def shop(site, monkeypatch):
 
 class TestAPluginThatIsOff:
     def test_shows_what_was_learnt(self, shop):
-        """Its mixins are in its record, and what else was learnt can be asked for."""
+        """Its mixins are in its record, and the rest of the report can be read."""
         shop.install(SOUND)
         registry = shop.registry()
         assert registry.probed("tea") is None
@@ -170,7 +170,7 @@ class TestAPluginThatIsOff:
         assert shop.registry().probed("tea") == one.probed("tea")
 
     def test_is_forgotten_when_it_is_deleted(self, shop):
-        """What was learnt goes with all that is stored of the plugin."""
+        """The report goes with all other stored rows of the plugin."""
         shop.install(SOUND)
         registry = shop.registry()
         registry.probe("tea")
@@ -182,7 +182,7 @@ class TestAPluginThatIsOff:
         assert dict(shop.storage.read("probes")) == {}
 
     def test_is_read_without_a_write(self, shop):
-        """Only a probe writes: nothing is written by what shows it."""
+        """Only a probe writes: showing it writes nothing."""
         shop.install(SOUND)
         registry = shop.registry()
         registry.probe("tea")
@@ -193,7 +193,7 @@ class TestAPluginThatIsOff:
         assert shop.storage.revision() == before
 
     def test_tells_no_protected_value(self, shop, monkeypatch):
-        """What the host fixes as a protected value is scrubbed from what the plugin prints."""
+        """An override of a protected setting is scrubbed from the plugin's output."""
         shop.install(SOUND)
         monkeypatch.setenv("TEA_KEY", "hunter2-hunter2")
         registry = shop.registry(overrides={"tea": {"KEY": {"$env": "TEA_KEY"}}})
@@ -242,7 +242,7 @@ class TestActivating:
         assert [failure.message for failure in record.errors] == ["ValueError: dry"]
 
     def test_what_is_an_object_is_activated(self, shop):
-        """What cannot be probed is of the host's own making, and is activated as without."""
+        """A plugin that cannot be probed is of the host's own making, and activated as without."""
 
         class Local(Plugin):
             """It stands in a function."""
@@ -316,7 +316,7 @@ def test_error_can_be_pickled():
 
 
 def test_a_registry_that_never_probes_imports_nothing_for_it():
-    """Neither the import of plugreg nor a load brings in what starts processes."""
+    """Neither the import of plugreg nor a load imports the code that starts processes."""
     code = (
         "import sys\n"
         "from plugreg import PluginRegistry\n"

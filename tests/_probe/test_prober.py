@@ -254,7 +254,7 @@ class TestHowItDies:
     @posix
     @pytest.mark.parametrize(("source", "outcome", "detail"), DEATHS.values(), ids=DEATHS.keys())
     def test_is_reported(self, shop, source, outcome, detail):
-        """Each way to end has its outcome, and the detail says what happened."""
+        """Each way to end has its outcome, and the detail describes it."""
         shop.plugin(tea(source))
 
         report = shop.probe()
@@ -281,7 +281,7 @@ class TestHowItDies:
         assert (report.outcome, report.detail[: len(detail)]) == (outcome, detail)
 
     def test_tells_where_on_stderr(self, shop):
-        """The traceback of what was raised is part of the print-out."""
+        """The traceback of the exception is part of the output."""
         shop.plugin(tea("def brew():\n    raise ValueError('dry')\nbrew()"))
 
         report = shop.probe()
@@ -291,7 +291,7 @@ class TestHowItDies:
 
     @posix
     def test_a_hang_is_ended(self, shop, tmp_path):
-        """What takes too long is ended; what it printed, and where it was, is reported."""
+        """A plugin that takes too long is ended; its output, and its place, are reported."""
         hangs = tmp_path / "hangs"
         shop.plugin(
             tea(
@@ -329,7 +329,7 @@ class TestHowItDies:
         assert shop.probe().outcome == "ok"
 
     def test_wrong_settings_are_an_error(self, shop):
-        """What activation would refuse is reported as it would report it."""
+        """A fault that activation would refuse is reported in the same words."""
         settings = "SETTINGS = {'PERCENT': {'nmae': 'Per cent'}}"
         shop.plugin(tea("", settings).replace("(Plugin)", "(SettingsMixin, Plugin)"))
 
@@ -385,13 +385,13 @@ class TestPrintOut:
 
     @pytest.mark.parametrize("size", [0, 1, KEPT // 2, KEPT // 2 + 1, KEPT])
     def test_is_whole_up_to_the_limit(self, shop, size):
-        """What fits is kept as it is."""
+        """Output that fits is kept as it is."""
         shop.plugin(tea(f"import sys\nsys.stdout.write('x' * {size})"))
 
         assert shop.probe().stdout == "x" * size
 
     def test_is_scrubbed(self, shop):
-        """Protected values of the plugin are in no text of the report, nor in what is stored.
+        """Protected values of the plugin are in no string of the report, nor in the stored row.
 
         Neither is the piece of one that stands where the print-out was cut.
         """
@@ -440,7 +440,7 @@ class TestPrintOut:
         assert "hunt" not in json.dumps(shop.storage.read(PROBES))
 
     def test_detail_is_scrubbed(self, shop):
-        """What it raised is scrubbed too."""
+        """Its exception is scrubbed too."""
         shop.scrubber = Scrubber(["hunter2-hunter2"])
         shop.plugin(tea("raise ValueError('hunter2-hunter2')"))
 
@@ -468,7 +468,7 @@ FORGED = {
 class TestTheChannel:
     @pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED.keys())
     def test_what_a_plugin_writes_on_it_is_an_error(self, shop, forge):
-        """A plugin that finds the channel gets nothing in but what a report may hold."""
+        """A plugin that finds the channel can only write values of a report to it."""
         shop.plugin(
             tea(
                 f"""
@@ -507,7 +507,7 @@ class TestTheChannel:
     @posix
     @pytest.mark.parametrize("put", ["os.mkfifo(place)", "os.symlink('/dev/zero', place)"])
     def test_what_is_no_file_is_not_waited_for(self, shop, put):
-        """Nor does the host hang at what a plugin has put in the place of the channel."""
+        """Nor does the host hang at an object that a plugin has put in the place of the channel."""
         place = f"place = os.path.join(os.environ[{MARK!r}], {REPORT!r})"
         shop.plugin(tea(f"import os\n{place}\n{put}\nos._exit(0)"))
 
@@ -571,7 +571,7 @@ class TestNothingIsLeft:
         return f"import os\nopen({str(file)!r}, 'a').write(f'{{os.getpid()}} ')"
 
     def test_of_one_that_hangs(self, shop, pids):
-        """What is ended is gone when the report is there."""
+        """Ended processes are gone when the report is there."""
         shop.plugin(tea(f"{self.note(pids)}\nwhile True: pass"))
 
         assert shop.probe_hanging(pids)[1].outcome == "timeout"
@@ -593,7 +593,7 @@ class TestNothingIsLeft:
         assert shop.probe().outcome == "ok"
 
     def test_of_one_that_leaves_its_session(self, shop, pids):
-        """So does what has made itself independent."""
+        """So are processes that have made themselves independent."""
         shop.plugin(
             tea(
                 f"""
@@ -713,7 +713,7 @@ class TestTheChild:
     def test_is_a_python_like_this_one(self, site, tmp_path):
         """Flags, path, folder and environment variables are those of the host; there is no input.
 
-        What was put into ``sys.path`` while the host ran counts as well.
+        Entries that were put into ``sys.path`` while the host ran count as well.
         """
         shop = Shop(site)
         # The path has a space and a quote, which no shell comes to see.
@@ -799,7 +799,7 @@ class TestWhichPlugins:
         assert [path.name for path in folder.iterdir()] == ["coffee.py"]
 
     def test_by_reference(self, shop):
-        """What the host names is imported by that name."""
+        """An object that the host names is imported by that name."""
         shop.site.dist("parts", modules={"shop_parts.py": tea("")})
         shop.sources = Sources(group="shop.plugins", builtin=(("tea", "shop_parts:Tea"),))
 
@@ -851,7 +851,7 @@ class TestWhichPlugins:
             shop.probe("tee")
 
     def test_none_that_is_blocked(self, site, monkeypatch):
-        """What the host forbids does not run in a child either."""
+        """A plugin that the host forbids does not run in a child either."""
         monkeypatch.syspath_prepend(str(site))
         shop = Shop(site, blocked=frozenset({"tea"}))
         shop.plugin(tea(""))
@@ -879,7 +879,7 @@ class TestWhichPlugins:
 
     @posix
     def test_not_with_another_program(self, shop, monkeypatch, tmp_path):
-        """Nor where what was started never came to look at it, whatever it ended with."""
+        """Nor if the child never came to look at it, whatever its exit code."""
         shop.plugin(tea(""))
         program = tmp_path / "server"
         program.write_text("#!/bin/sh\necho unknown option -c >&2\nexit 2\n")
@@ -933,7 +933,7 @@ REPORTED = ProbeReport(
 
 class TestRemembering:
     def test_over_a_restart(self, tmp_path):
-        """What was learnt is there again after a restart, but for the print-out."""
+        """The report is there again after a restart, except the output."""
         storage = TinyDBStorage(tmp_path / "store.json")
         ProbeRows(storage).put(SPEC, REPORTED)
         storage.close()
@@ -986,7 +986,7 @@ class TestRemembering:
         assert probe_rows.of(replace(FILE, stamp="8")) is None
 
     def test_reading_takes_no_storage(self):
-        """What was learnt is read from memory, and a read writes nothing."""
+        """The report is read from memory, and a read writes nothing."""
         storage = MemoryStorage()
         probe_rows = ProbeRows(storage)
         probe_rows.put(SPEC, REPORTED)
@@ -996,7 +996,7 @@ class TestRemembering:
         assert probe_rows.of(SPEC) is not None
 
     def test_forgetting(self):
-        """What was forgotten is not shown any more."""
+        """A deleted report is not shown any more."""
         probe_rows = ProbeRows(MemoryStorage())
         probe_rows.put(SPEC, REPORTED)
         probe_rows.forget("tea")
@@ -1004,7 +1004,7 @@ class TestRemembering:
         assert probe_rows.of(SPEC) is None
 
     def test_a_failed_write_changes_nothing(self):
-        """What the storage refuses is not shown as if it were remembered."""
+        """A report that the storage refuses is not shown as if it were stored."""
         storage = MemoryStorage()
         probe_rows = ProbeRows(storage)
         storage.close()

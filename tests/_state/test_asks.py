@@ -1,4 +1,4 @@
-"""``registry.shared.ask()``: what each process carries out at its next refresh, once."""
+"""``registry.shared.ask()``: requests that each process carries out at its next refresh, once."""
 
 from __future__ import annotations
 

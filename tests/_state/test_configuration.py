@@ -39,7 +39,7 @@ def registry():
 
 class TestListed:
     def test_by_plugin_then_as_declared(self, registry):
-        """Of a plugin that is off only what is stored is known, and its values are not given."""
+        """Of an inactive plugin only stored rows are known, and its values are not returned."""
         found = [
             (setting.slug, setting.key, setting.view is not None)
             for setting in registry.config.listed()

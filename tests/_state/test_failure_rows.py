@@ -96,7 +96,7 @@ def start(path):
 @pytest.mark.parametrize("end", ["", "os._exit(3)", "os.kill(os.getpid(), signal.SIGKILL)"])
 @pytest.mark.parametrize("name", ["", "web"])
 def test_failures_outlive_their_process(path, start, name, end):
-    """However it ends, another process sees what went wrong in it, when, and which it was."""
+    """However it ends, another process sees its failures, their times, and its identity."""
     process = run(path, name, end)
     registry = start(safe_mode=True)
     (failure,) = [each for each in registry.shared.failures() if each.slug == "broken"]
@@ -135,7 +135,7 @@ def test_a_process_that_has_ended_is_listed_no_more(path, start):
 
 
 def test_the_next_process_of_the_name_replaces_them(path, start):
-    """What was mended is not shown for a week; a process of another name leaves them alone."""
+    """A repaired fault is not shown for a week; a process of another name leaves them alone."""
     run(path, "web")
     first = run(path, "web")
     second = run(path, "jobs")

@@ -63,7 +63,7 @@ class TestTurns:
 
     @pytest.mark.parametrize("before", [0, 3])
     def test_a_turn_that_has_failed_is_tried_by_the_next(self, before):
-        """What was done before it stays known, the first turn included."""
+        """Work done before it stays known, the first turn included."""
         storage = MemoryStorage()
         for number in range(before):
             turn(storage, number)
@@ -89,7 +89,7 @@ class TestTurns:
         assert not turn(storage, 10)
 
     def test_a_machine_whose_clock_is_ahead_does_not_stop_the_others(self, caplog):
-        """It does nothing, which is logged, and what is due in truth is done."""
+        """It does nothing, which is logged, and work that is really due is done."""
         storage = Clocked()
         assert not turn(storage, PlannedTime(storage.time + LEASE + 1))
         assert "'tick' is not done: it was planned for 61 s after the time" in caplog.text

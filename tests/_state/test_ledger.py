@@ -62,7 +62,7 @@ class TestRecord:
         ],
     )
     def test_different_failures_are_kept_apart(self, other):
-        """What differs in one of the five is another failure."""
+        """A difference in one of the five is another failure."""
         ledger = FailureLedger()
         ledger.record(failure(place="tea.py:1"))
         ledger.record(failure(**{"place": "tea.py:1", **other}))
@@ -148,7 +148,7 @@ class TestReplace:
         assert list(ledger._failures) == ["milk"]
 
     def test_others_stay(self):
-        """What is not outdated is not touched."""
+        """A record that is not outdated is not touched."""
         ledger = FailureLedger()
         stays = ledger.record(failure("a"))
         ledger.record(failure("b"))
@@ -238,7 +238,7 @@ def shown(failure):
 class TestScrubbing:
     @pytest.mark.parametrize("way", ["record", "replace"])
     def test_no_way_in_lets_a_protected_value_through(self, way, caplog):
-        """Not to what is kept, returned, reported or logged; all else of the record stays."""
+        """Not in kept, returned, reported or logged strings; all else of the record stays."""
         reported = []
         ledger = FailureLedger(reported.append, scrubber_of=scrubber_of)
         given = raised("tea", subject=f"panel {SECRET}")
@@ -289,7 +289,7 @@ class TestScrubbing:
         assert SECRET not in shown(kept)
 
     def test_a_short_value_hides_message_and_traceback_whole(self):
-        """What stands for stage, hook and class stays, so that failures are distinguished."""
+        """Stage, hook and class stay, so that failures are distinguished."""
         ledger = FailureLedger(scrubber_of=scrubber_of)
         kept = ledger.record(raised("pin", "12", subject="hook12"))
         assert (kept.message, kept.traceback) == (MASK, MASK)
@@ -314,7 +314,7 @@ class TestScrubbing:
         assert len(reported) == 1
 
     def test_the_scrubber_is_asked_without_the_lock(self):
-        """What finds it may read the ledger."""
+        """The finder may read the ledger."""
         ledger = FailureLedger(scrubber_of=lambda slug: Scrubber(e.message for e in ledger.all()))
         ledger.record(failure(message="first"))
         ledger.replace([failure("milk", message="the first")], lambda _: False)
@@ -323,7 +323,7 @@ class TestScrubbing:
     @pytest.mark.parametrize("error", [OSError(SECRET), SystemExit(SECRET)])
     @pytest.mark.parametrize("way", ["record", "replace"])
     def test_without_a_scrubber_the_texts_are_withheld(self, way, error, caplog):
-        """The record is kept and counted, with the type alone; what failed shows nothing either."""
+        """The record is kept and counted, with the type alone; the failure shows nothing either."""
 
         def fails(_):
             raise error

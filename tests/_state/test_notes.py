@@ -64,7 +64,7 @@ def test_no_process_reads_values_because_of_a_note(storage):
 
 
 def test_registries_have_them_in_common(storage):
-    """What one registry notes, another one on the same storage reads."""
+    """A note of one registry is read by another on the same storage."""
     one, other = (PluginRegistry("shop", storage=storage) for _ in range(2))
     one.shared.notes.put("a", {"x": 1})
 

@@ -1,4 +1,4 @@
-"""Settings of a plugin that is not loaded: what its last probe has seen decides what fits."""
+"""Settings of a plugin that is not loaded: its last probe decides which values fit."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def registry(site, monkeypatch):
 
 
 def test_a_probe_says_what_fits(registry):
-    """Kinds and choices; nothing is imported, and the plugin finds what was set."""
+    """Kinds and choices; nothing is imported, and the plugin finds the stored values."""
     registry.probe("tea")
     view = registry.config.offline_settings("tea")
 
@@ -72,7 +72,7 @@ def test_of_a_user(registry):
 
 
 def test_a_protected_value_is_not_shown(registry):
-    """What was stored is masked, in what is given for a file too; a reference is not."""
+    """Stored values are masked, also in exports; a reference is not."""
     registry.probe("tea")
     view = registry.config.offline_settings("tea")
     view.set("KEY", "hunter2-hunter2")

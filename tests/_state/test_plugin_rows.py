@@ -128,7 +128,7 @@ class TestRemember:
 
     @pytest.mark.parametrize("active", [True, False])
     def test_no_other_wish_is_changed(self, plugin_rows, active):
-        """What an operator wants stays, whatever comes, goes, or moves elsewhere."""
+        """An operator's decision stays, whatever comes, goes, or moves elsewhere."""
         plugin_rows.remember([spec("tea"), spec("gone")], RULES)
         plugin_rows.set_active(dict.fromkeys([Slug("tea"), Slug("gone")], active))
         before = plugin_rows.all()
@@ -182,7 +182,7 @@ class TestWish:
         assert plugin_rows.remember([spec("milk", "dairy")], RULES)["milk"].active
 
     def test_the_same_wish_again_writes_nothing(self, plugin_rows, storage):
-        """Switching on what is on is no change."""
+        """Switching on an active plugin is no change."""
         plugin_rows.set_active(dict.fromkeys([Slug("tea")], True))
         revision = storage.revision()
         plugin_rows.set_active(dict.fromkeys([Slug("tea")], True))
@@ -343,7 +343,7 @@ class TestMetadata:
         assert plugin_rows.metadata("tea") == merged
 
     def test_replace(self, plugin_rows):
-        """Without merge, what was there is gone."""
+        """Without merge, the earlier metadata is gone."""
         plugin_rows.set_metadata("tea", {"a": 1}, merge=True)
         assert plugin_rows.set_metadata("tea", {"b": 2}, merge=False) == {"b": 2}
 
@@ -387,7 +387,7 @@ class TestMetadata:
         assert storage.revision() == revision
 
     def test_the_length_of_all_is_limited(self, plugin_rows):
-        """The limit is on what the metadata would be, so that merging does not grow it either."""
+        """The limit is on the resulting metadata, so that merging does not grow it either."""
         whole = {"a": "é" * ((MAX_METADATA_BYTES - len('{"a":""}')) // 2)}
         assert plugin_rows.set_metadata("tea", whole, merge=False) == whole
         for data, merge in (({"b": 1}, True), ({"a": whole["a"] + "é"}, False)):
@@ -419,7 +419,7 @@ class TestMetadata:
         assert plugin_rows.metadata("tea") == {"a": 1}
 
     def test_a_damaged_row_is_told_of_and_kept(self, plugin_rows, storage):
-        """What plugreg has not written is never written over; deleting it is the way out."""
+        """A row that plugreg has not written is never overwritten; deleting it is the way out."""
         with storage.transaction() as transaction:
             transaction.put("metadata", "tea", {"x": 1})
         for merge in (True, False):
@@ -430,7 +430,7 @@ class TestMetadata:
         assert plugin_rows.set_metadata("tea", {"a": 1}, merge=False) == {"a": 1}
 
     def test_load_reads_what_others_wrote(self, plugin_rows, storage):
-        """What another process stored is there after the next load."""
+        """Rows that another process stored are there after the next load."""
         PluginRows(storage).set_metadata("tea", {"a": 1}, merge=True)
         assert plugin_rows.metadata("tea") == {}
         plugin_rows.load()
@@ -467,7 +467,7 @@ def test_everything_is_there_again_after_a_restart(tmp_path):
 
 @pytest.mark.parametrize("row", [{"x": 1}, {"active": "no"}])
 def test_a_wish_on_a_damaged_row_is_told_of(plugin_rows, storage, row):
-    """What plugreg has not written is refused with its place, and stays."""
+    """A row that plugreg has not written is refused with its place, and stays."""
     with storage.transaction() as transaction:
         transaction.put("plugins", "tea", row)
     with pytest.raises(StorageError, match="'tea' of table 'plugins'"):

@@ -72,7 +72,7 @@ class Shop:
         )
 
     def start(self, *commands, name=""):
-        """Run a process that loads, does something and ends; return what was left of it."""
+        """Run a process that loads, does something and ends; return its remains."""
         return subprocess.run(
             [sys.executable, "-c", textwrap.dedent(SERVICE), self.url, name, *commands],
             env={
@@ -217,7 +217,7 @@ def test_a_service_killed_from_outside_suspects_nobody_for_long(shop):
 
 
 def test_a_load_with_nothing_new_writes_nothing(shop):
-    """A command that does not serve does not even mark what has served."""
+    """A command that does not serve does not even mark versions that have served."""
     shop.plugin("fine", "")
     shop.states("activate fine")
     with closing(open_storage(shop.url)) as storage:
@@ -522,7 +522,7 @@ def test_deleting_a_plugin_deletes_its_marks(shop, safe):
 
 
 def test_damaged_rows_stop_nothing(shop):
-    """Neither a damaged mark nor a damaged list of what has served."""
+    """Neither a damaged mark nor a damaged list of served versions."""
     shop.plugin("fine", "")
     shop.states("activate fine")
     with closing(open_storage(shop.url)) as storage, storage.transaction() as transaction:

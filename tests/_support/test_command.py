@@ -64,7 +64,7 @@ def is_free(lock: Path) -> bool:
 
 class TestOutput:
     def test_both_streams_are_kept_in_order_with_the_exit_code(self):
-        """What is written to either is told as it was written, and an exit code is no error."""
+        """Output to either is passed on as it was written, and an exit code is no error."""
         done = python(
             "import os, sys\n"
             "for at in range(5):\n"
@@ -151,7 +151,7 @@ class TestSurroundings:
         assert python("import os; print(os.getsid(0) == os.getpid())").output == "True"
 
     def test_there_is_no_input(self):
-        """What the host's own process could read is not the command's."""
+        """Input of the host's own process is not the command's."""
         with host("import sys; print(repr(sys.stdin.read()))") as process:
             assert process.communicate("an answer", timeout=60)[0] == "''\n"
 
@@ -213,7 +213,7 @@ class TestEnding:
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt(), GeneratorExit()])
     def test_an_interrupt_ends_all_of_it(self, tmp_path, error):
-        """What comes through while lines are told passes on when nothing is left."""
+        """An exception while lines are passed on propagates when nothing is left."""
         lock = tmp_path / "lock"
 
         def listen(line):

@@ -154,7 +154,7 @@ def test_arguments_by_position_are_those_of_a_dataclass(positional, named):
 
 
 def test_each_value_has_containers_of_its_own():
-    """What a factory makes is made for each value."""
+    """The value of a factory is made for each object."""
     assert Tea(name="a").notes is not Tea(name="a").notes
 
 

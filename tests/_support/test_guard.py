@@ -42,7 +42,7 @@ class Sly(BaseException):
 
 
 class Shy(BaseException):
-    """An exception that refuses to say what it is."""
+    """An exception that refuses to describe itself."""
 
     @property
     def __class__(self):
@@ -240,7 +240,7 @@ class TestExplain:
 
     @pytest.mark.parametrize("make", [cyclic, lambda: ValueError("a"), lambda: BadText("a")])
     def test_traceback(self, make):
-        """It is what Python prints, and names the place."""
+        """It is the same as Python's, and names the place."""
         with Guard() as guard:
             raise make()
         words = explain(guard.error)
@@ -280,7 +280,7 @@ class TestRaisedAgain:
 
     @pytest.mark.parametrize("method", ["call", "outcomes", "acall"])
     def test_its_traceback_does_not_grow(self, method):
-        """Frames of earlier calls, and what these were given, are let go, and the record stays."""
+        """Frames of earlier calls, and their arguments, are released, and the record stays."""
         error = ValueError("no")
 
         def fail(item):
@@ -357,7 +357,7 @@ class TestRaisedAgain:
         assert lengths[-1] == lengths[-100]
 
     def test_a_function_that_calls_itself_is_shown_to_its_end(self):
-        """What comes again in one raise is no earlier raise."""
+        """A function that occurs again in one raise is no earlier raise."""
 
         def climb(depth):
             if depth == 3:
@@ -376,7 +376,7 @@ class TestRaisedAgain:
         assert entries(guard.error.__cause__) == 4
 
     def test_a_chain_that_grows_is_not_formatted_without_limit(self):
-        """What was raised is shown, without what it came of where that is too much."""
+        """The exception is shown, without its causes if they are too long."""
         last = None
         lengths = []
         for number in range(1_000):
@@ -435,7 +435,7 @@ class TestSafeRepr:
         assert "repr fails" in shown
 
     def test_a_repr_that_is_no_plain_text(self):
-        """What it gives can be joined, formatted and written."""
+        """Its result can be joined, formatted and written."""
         odd = type("Odd", (), {"__repr__": lambda self: HostileText("odd \udc80")})()
         assert type(safe_repr(odd)) is str
         f"{safe_repr(odd)}".encode()

@@ -58,13 +58,13 @@ class TestForms:
     @pytest.mark.parametrize("secret", [SECRET, ODD, PEM, URL, "pässwö'rd", "~~~???>>>"])
     @pytest.mark.parametrize("form", FORMS)
     def test_each_form_is_found(self, form, secret):
-        """Whatever writes the value, what it wrote is replaced and what stands around stays."""
+        """Whoever writes the value, its string is replaced and the words around it stay."""
         written = FORMS[form](secret)
         scrubbed = Scrubber([secret]).text(f"before {written} after")
         assert MASK in scrubbed
         assert scrubbed.startswith("before ")
         assert scrubbed.endswith(" after")
-        # Of what was written only quotes and the words around it are left.
+        # Only quotes and the words around the value are left.
         assert len(scrubbed) <= len("before  after") + len(FORMS[form]("")) + len(MASK) + 8
 
     @given(secret=secrets, before=texts, after=texts, form=st.sampled_from(sorted(FORMS)))
@@ -80,7 +80,7 @@ class TestForms:
     @given(values=st.lists(st.one_of(secrets, texts, close), max_size=4), text=close | texts)
     @example(values=["abcdef", "a***"], text="aabcdef")
     def test_scrubbing_twice_is_scrubbing_once(self, values, text):
-        """Nothing is left to be found, not even what the masks complete."""
+        """Nothing is left to be found, not even values that the masks complete."""
         scrubber = Scrubber(values)
         once = scrubber.text(text)
         assert scrubber.text(once) == once
@@ -159,7 +159,7 @@ class TestShort:
         assert Scrubber(["12"]).text(text) == MASK
 
     def test_in_every_form(self):
-        """What is short before it is escaped is short."""
+        """A value that is short before it is escaped is short."""
         assert Scrubber(["é"]).text(json.dumps("é")) == MASK
         assert Scrubber(["abc"]).text("Basic YWJj") == MASK
 
@@ -182,7 +182,7 @@ class TestCut:
         assert all(secret[at : at + 4] not in scrubbed for at in range(len(secret) - 3))
 
     def test_a_cut_of_a_cut(self):
-        """What stands between two cuts is a piece of the value without its ends."""
+        """A string between two cuts is a piece of the value without its ends."""
         secret = "0123456789abcdefghij"
         scrubbed = Scrubber([secret]).cut_text("see 01234 … 789abc … fghij too")
         assert scrubbed == "see *** … *** … *** too"
@@ -208,7 +208,7 @@ class TestCut:
 
     @pytest.mark.parametrize("times", [1, 100, 10_000])
     def test_an_exception_of_any_length(self, times):
-        """What is kept of an exception has nothing of a value, however often it says it."""
+        """The kept strings of an exception have nothing of a value, however often it occurs."""
         scrubber = Scrubber([SECRET])
         try:
             raise ValueError(SECRET * times + "-----")
@@ -256,7 +256,7 @@ class TestValue:
 
     @pytest.mark.parametrize("depth", [50, 100_000])
     def test_deep_values(self, depth):
-        """What cannot be looked through is not shown."""
+        """A value that cannot be searched is not shown."""
         deep = [SECRET]
         for _ in range(depth):
             deep = [deep]
