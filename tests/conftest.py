@@ -87,7 +87,7 @@ def site(tmp_path: Path) -> Site:
 def make(plugin_host):
     """Return a function that makes a shop whose plugins are on, each by its slug.
 
-    It takes what `plugin_host` takes, and returns the registry. A test in which plugins fail says
+    It takes the arguments of `plugin_host`, and returns the registry. A test of failures says
     so with ``fails``; in any other a failure fails the test.
     """
 
@@ -107,7 +107,7 @@ class FolderInstaller:
     """An Installer that runs no program: it stages distributions that are ready.
 
     ``ready`` maps canonical names to versions, entry points of ``shop.plugins``, and modules;
-    ``requires`` maps names to names that come along. What is asked for without a name is the first
+    ``requires`` maps names to names that come along. A request without a name is the first
     one. ``asked`` are the requirements that came, each with its index. ``lines`` is its output, and
     ``after`` is called once it has staged.
     """

@@ -27,7 +27,7 @@ BOUNDARY = "a-line-between"
 
 
 class Answer(NamedTuple):
-    """What came back: the body parsed if it is JSON, None if it is empty, else bytes."""
+    """The answer: the body parsed if it is JSON, None if it is empty, else bytes."""
 
     status: int
     headers: Mapping[str, str]
@@ -47,7 +47,7 @@ class Sent(NamedTuple):
 class Client:
     """Sends requests one way. ``client("GET", "/api/plugins/", actor)`` gives the Answer.
 
-    ``path`` is sent as it is, with what needs it percent-encoded; a ``%`` in it is an escape.
+    ``path`` is sent as it is, with unsafe characters percent-encoded; a ``%`` in it is an escape.
     ``actor`` is an Actor, or None for nobody. ``query`` is a mapping, a list of pairs, or encoded
     text. The body is one of ``json`` (any value), ``form`` and ``multipart`` (mappings of texts; a
     file of a multipart form is a pair of its name and bytes), or ``content`` (bytes, with their
@@ -212,7 +212,7 @@ async def _completed(call, messages) -> None:
     try:
         await call
     except Exception:
-        # A framework answers what a host's function raises, and then raises it to the server too.
+        # A framework answers an exception of a host's function, and raises it to the server too.
         if not messages:
             raise
 

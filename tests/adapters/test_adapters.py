@@ -1,4 +1,4 @@
-"""What an adapter itself must do; other files are about the operations."""
+"""Duties of an adapter itself; other files are about the operations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ways(request):
 
 
 class TestIdentity:
-    """Who asks is what the host's function says; without one nobody is known."""
+    """The host's function decides who asks; without a function nobody is known."""
 
     def test_without_a_function_everything_is_refused(self, make_client, api):
         """The door is closed until the host opens it, whatever a request carries."""
@@ -49,7 +49,7 @@ class TestIdentity:
 
     @pytest.mark.parametrize("found", [None, Actor.anonymous(), True, "1"], ids=repr)
     def test_what_is_no_actor_is_nobody(self, ways, api, found):
-        """None is nobody, and so is what is no Actor at all."""
+        """None is nobody, and so is an object that is no Actor."""
         for way in ways.ADAPTERS.values():
             client = way(api, identify=lambda request: found)
 
@@ -96,7 +96,7 @@ class TestIdentity:
             assert b"swordfish" not in (answer.body or b""), name
 
     def test_the_frameworks_own_refusals_stay_theirs(self, ways, api):
-        """A function may refuse with what its framework has for it."""
+        """A function may refuse with an exception of its framework."""
 
         def teapot(name):
             if name in ("starlette", "fastapi"):
@@ -190,7 +190,7 @@ class TestPaths:
         assert client("GET", "/shop/x/static/plugins/tea/a.js", READER).status == 404
 
     def test_any_character_of_a_path_stays_one(self, ways, api):
-        """Links and redirects have what a prefix has in the form of addresses."""
+        """Links and redirects include a prefix in the form of addresses."""
         for name, way in ways.ADAPTERS.items():
             client, prefix = way(api, prefix="50% ?a#b", admin=True), "/50%25%20%3Fa%23b"
             moved = client("GET", f"{prefix}/admin", SUPERUSER)
@@ -247,7 +247,7 @@ class TestBodies:
         assert (answer.status, list(answer.body)) == (413, ["detail"])
 
     def test_queries_are_read_alike(self, client):
-        """Escapes, UTF-8 that a client has sent as it is, and what is broken."""
+        """Escapes, UTF-8 that a client has sent unescaped, and broken escapes."""
         found = client("GET", "/api/plugins/", READER, query="search=x&search=t%65a&search=t")
         raw = client("GET", "/api/plugins/", READER, query="limit=1&offset=1&x=é")
 
@@ -656,7 +656,7 @@ class TestFlask:
 
     @pytest.mark.parametrize("form", ["form", "multipart"])
     def test_a_form_that_the_host_has_read(self, ways, api, form):
-        """What protects against forged requests looks for its token before the view."""
+        """Protection against forged requests looks for its token before the view."""
         from flask import Flask, request
 
         from plugreg.adapters.flask import create_blueprint
@@ -856,7 +856,7 @@ class TestRealServers:
 class TestMissingFrameworks:
     @pytest.mark.parametrize("name", FRAMEWORKS)
     def test_a_missing_framework_is_named_with_its_remedy(self, name):
-        """In a process where it cannot be imported, the adapter's import says what to install."""
+        """In a process where it cannot be imported, the adapter's import names the extra."""
         code = (
             f"import sys; sys.modules[{name!r}] = None\n"
             f"sys.path.insert(0, {str(Path(plugreg.__file__).parent.parent)!r})\n"

@@ -120,7 +120,7 @@ class House:
         return events[0].exception
 
     def follow(self):
-        """Have the bridge look at what was switched."""
+        """Have the bridge look at switched plugins."""
         assert self.run("plugreg.follow") is None
 
     def close(self):
@@ -378,7 +378,7 @@ class TestChangesOfClocks:
         assert due > now
 
     def test_a_clock_that_was_ahead_and_is_set_is_followed(self):
-        """What was due by the wrong time does not hold up what is due by the right one."""
+        """A run that was due by the wrong time does not delay a run that is due by the right time."""
         trigger = _CalendarTrigger("0 0 * * *", UTC)
         assert trigger.get_next_fire_time(at(2036, 1, 1), at(2026, 1, 1, 5)) == at(2026, 1, 2)
 
@@ -391,10 +391,10 @@ def _changes(zone, year):
 
 
 def _walked(cron, zone, first, end):
-    """Return what is due from ``first`` to before ``end``, which are in UTC, minute by minute.
+    """Return the runs due from ``first`` to before ``end``, which are in UTC, minute by minute.
 
-    It goes by what a clock on the wall shows: once, or whenever it shows it if cron has each hour;
-    and when it leaps, by what it leaves out.
+    It goes by a clock on the wall: once, or whenever it shows the time if cron has each hour;
+    and when it leaps, by the times that it leaves out.
     """
     due, seen = [], set()
     moment, minute = first, timedelta(minutes=1)
@@ -496,7 +496,7 @@ class TestRunning:
         assert done == []
 
     def test_a_job_of_a_plugin_that_another_process_has_switched_off_does_nothing(self, make):
-        """What was stored there is looked at before each run."""
+        """Rows that were stored there are read before each run."""
         house = make()
         there = make(house.storage)
         done = house.done
@@ -533,7 +533,7 @@ class TestRunning:
         assert list(storage.read("leases")) == ["plugin.busy.tick"]
 
     def test_a_machine_whose_clock_is_ahead_does_not_stop_the_others(self, make, caplog):
-        """Of what is due by its time nothing is done, so that it is done when it is due."""
+        """Nothing that is due by its time is done, so that it is done when it is due."""
         storage = MemoryStorage()
         here, there = make(storage), make(storage)
         ahead = datetime.now(UTC) + timedelta(days=3650)

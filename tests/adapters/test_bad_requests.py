@@ -1,6 +1,6 @@
 """Bad input over HTTP, in every way that a request can come: refused by name, and nothing changes.
 
-What only Python can give is in tests/api/test_bad_input.py.
+Values that only Python can pass are in tests/api/test_bad_input.py.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Shop:
         self.registry.set_metadata("tea", {"a": {"b": 1}})
 
     def state(self):
-        """Return all that is stored, and what the registry has made of it."""
+        """Return all stored rows, and the records of the registry."""
         plugins = self.registry.plugins
         return (
             {table: dict(self.storage.read(table)) for table in TABLES},
@@ -75,7 +75,7 @@ def registry(shop):
 
 @pytest.fixture
 def refused(shop, client):
-    """Return a function that sends what must be refused, and returns the body of the answer."""
+    """Return a function that sends a bad request, and returns the body of the answer."""
 
     def refused(status, method, path, **request):
         before = shop.state()
@@ -140,7 +140,7 @@ class TestQueries:
     }
 
     def test_wrong_values(self, refused):
-        """Each parameter of each list says what it takes; a number of 20 digits is too large."""
+        """Each parameter of each list names its type; a number of 20 digits is too large."""
         for row in PluginAPI.operations:
             for parameter in row.query:
                 for value in self.WRONG[parameter.type]:
@@ -224,7 +224,7 @@ BROKEN_FORMS = {
 class TestBodies:
     @pytest.mark.parametrize("content", BROKEN_JSON.values(), ids=BROKEN_JSON)
     def test_json_that_cannot_be_read(self, refused, content):
-        """What is no JSON of RFC 8259, or would be something else when read, is refused as such."""
+        """A body that is no JSON of RFC 8259, or would change when read, is refused as such."""
         for row in WRITES:
             answer = refused(400, row.method, path_of(row), content=content, headers=JSON)
             assert answer["detail"].startswith("JSON parse error - ")
@@ -244,7 +244,7 @@ class TestBodies:
             assert "parse error - " in refused(400, row.method, path_of(row), **request)["detail"]
 
     def test_media_types(self, refused):
-        """What is neither JSON nor a form is not looked at."""
+        """A body that is neither JSON nor a form is not read."""
         for row in WRITES:
             for kind in NO_MEDIA:
                 request = {"content": b'{"value": "1"}', "headers": {"Content-Type": kind}}

@@ -1,4 +1,4 @@
-"""The plugin API through every adapter: who may, what is refused first, paths and bodies."""
+"""The plugin API through every adapter: access, order of refusals, paths and bodies."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def refused(client, actor, body):
 class TestPermission:
     @pytest.mark.parametrize("nobody", [None, Actor.anonymous()])
     def test_nobody_may_do_nothing(self, client, nobody):
-        """Each of the 24 operations answers 401, reads too, and what is asked for."""
+        """Each of the 24 operations answers 401, reads and credentials included."""
         for row in GRADES:
             answer = client(*row, nobody)
             assert (answer.status, answer.body) == (401, NO_CREDENTIALS), row
@@ -99,7 +99,7 @@ class TestPermission:
         ("actor", "grade"), [(USER, "authenticated"), (STAFF, "staff"), (SUPERUSER, "superuser")]
     )
     def test_each_grade_may_what_the_table_says(self, client, actor, grade):
-        """A higher grade includes the lower ones, and what is refused is 403."""
+        """A higher grade includes the lower ones, and everything else is 403."""
         above = ORDER[ORDER.index(grade) + 1 :]
 
         assert refused(client, actor, NO_PERMISSION) == {
@@ -112,7 +112,7 @@ class TestPermission:
         [("g:read", "authenticated"), ("a:staff", "staff"), ("a:superuser", "superuser")],
     )
     def test_a_scope_must_allow_it_too(self, client, scope, grade):
-        """A superuser's token that may only read does what may be read, no more."""
+        """A superuser's token that may only read reads, and nothing else."""
         token = Actor(9, is_superuser=True, scopes=frozenset({scope}))
         above = ORDER[ORDER.index(grade) + 1 :]
 
@@ -121,7 +121,7 @@ class TestPermission:
         }
 
     def test_a_token_without_a_scope_may_do_nothing(self, client):
-        """Scopes that are none refuse what any scope would allow."""
+        """Empty scopes refuse everything that a scope would allow."""
         assert refused(client, Actor(9, scopes=frozenset()), NO_PERMISSION) == set(GRADES)
 
     def test_own_settings_need_any_scope(self, client):
@@ -133,7 +133,7 @@ class TestPermission:
         assert client("GET", "/api/plugins/tea/", token).status == 403
 
     def test_a_superuser_need_not_be_staff(self, client):
-        """A superuser without the staff flag passes; what is refused is the body."""
+        """A superuser without the staff flag passes; only the body is refused."""
         answer = client("POST", "/api/plugins/install/", SUPERUSER, json={})
 
         assert (answer.status, answer.body) == (400, {"confirm": ["This field is required."]})
@@ -269,7 +269,7 @@ class TestBodies:
         assert isinstance(answer.body["detail"], str)
 
     def test_another_media_type(self, client):
-        """What is neither JSON nor a form is 415."""
+        """A body that is neither JSON nor a form is 415."""
         answer = client(
             "PATCH",
             "/api/plugins/tea/settings/CUPS/",
@@ -310,7 +310,7 @@ class TestBodies:
 
 class TestFaultsOfTheServer:
     def test_the_storage_is_away(self, client, storage):
-        """Asking again may help, so it is 503; what the storage says stays inside."""
+        """Asking again may help, so it is 503; the storage's message stays inside."""
         storage.error = StorageUnavailableError("/secret/path", "it is full")
         answer = client("PUT", "/api/plugins/tea/settings/CUPS/", STAFF, json={"value": 2})
 

@@ -83,7 +83,7 @@ def keys(client, query=()):
 
 
 def link(address):
-    """Return what stands before the query of an address, and the query."""
+    """Return the part of an address before the query, and the query."""
     parts = urlsplit(address)
     return f"{parts.scheme}://{parts.netloc}{parts.path}", dict(parse_qsl(parts.query))
 
@@ -202,7 +202,7 @@ class TestOrder:
         ],
     )
     def test_order(self, client, ordering, expected):
-        """Names without regard to case, and the key parts what is equal."""
+        """Names without regard to case, and equal names by key."""
         assert keys(client, {"ordering": ordering}) == expected
 
     def test_an_unknown_order_is_refused(self, client):

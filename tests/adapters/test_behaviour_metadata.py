@@ -66,7 +66,7 @@ class TestReading:
 
 class TestWriting:
     def test_put_replaces_everything(self, client, registry):
-        """The answer is what is stored then."""
+        """The answer is the metadata stored then."""
         put(client, {"a": 1, "b": 2})
         answer = put(client, {"b": {"c": [1, None, "x"]}})
 

@@ -290,7 +290,7 @@ class TestUninstall:
         assert "ketchup" not in sauces.plugins
 
     def test_a_config_that_stays(self, client, sauces):
-        """The plugin is listed as not installed, with what is stored of it."""
+        """The plugin is listed as not installed, with its stored rows."""
         sauces.set_metadata("ketchup", {"a": 1})
         uninstall(client, "ketchup", json={"delete_config": False})
 

@@ -1,4 +1,4 @@
-"""One plugin through every adapter: what is shown of it, and how it is forgotten."""
+"""One plugin through every adapter: its fields, and its deletion."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class TestRetrieve:
         }
 
     def test_a_plugin_that_is_off(self, client, registry):
-        """The ten keys are null; what is known without running it is in Python."""
+        """The ten keys are null; facts that are known without running it are in Python."""
         assert shown(client, "off") == {
             "pk": registry.get("off").pk,
             "key": "off",
@@ -166,7 +166,7 @@ class TestRetrieve:
         assert "PUBLISH_DATE" in str(errors)
 
     def test_the_page_of_settings_is_the_hosts(self, make_client, registry):
-        """The host says where it is; what its function raises costs the address alone."""
+        """The host returns its address; an exception of the function costs the address alone."""
 
         def address(record):
             return {"tea": f"/settings/admin/plugin/{record.pk}/"}[record.slug]
@@ -230,7 +230,7 @@ class TestPackages:
         sys.modules.pop(module, None)
 
     def test_a_plugin_of_a_distribution(self, client):
-        """The distribution states what the class does not; the path is the module's name."""
+        """The distribution has attributes that the class lacks; the path is the module's name."""
         found = shown(client, "coffee")
 
         assert (found["package_name"], found["is_package"]) == ("shop-coffee", True)
@@ -319,7 +319,7 @@ class TestFolders:
 
 class TestDelete:
     def test_everything_is_forgotten_at_once(self, client, registry, storage):
-        """What is stored goes; what is installed is as if never seen."""
+        """Stored rows go; an installed plugin is as if never seen."""
         client("PATCH", "/api/plugins/tea/settings/CUPS/", STAFF, json={"value": 5})
         client("PATCH", "/api/plugins/tea/user-settings/MILK/", USER, json={"value": True})
         client("PUT", "/api/plugins/tea/metadata/", STAFF, json={"metadata": {"a": 1}})

@@ -1,4 +1,4 @@
-"""The settings of a plugin through every adapter: what is shown of them, and when.
+"""The settings of a plugin through every adapter: their fields, and their visibility.
 
 How values are written is in test_behaviour_values.py.
 """
@@ -194,7 +194,7 @@ class TestList:
         assert without_pk(get(client)) == SETTINGS
 
     def test_one_setting_says_the_same(self, client):
-        """A single setting is what the list has of it."""
+        """A single setting is the same as in the list."""
         for row in get(client):
             assert get(client, row["key"]) == row
 
@@ -212,7 +212,7 @@ class TestList:
         assert [row["key"] for row in get(client)] == KEYS
 
     def test_leftovers_are_not_shown(self, make_client, storage, registry):
-        """What is stored of a setting that is no longer declared is not listed."""
+        """Stored values of a setting that is no longer declared are not listed."""
         registry.settings("discount").set("TITLE", "old")
 
         class Later(SettingsMixin, Plugin):
@@ -265,13 +265,13 @@ class TestActivePlugins:
         ],
     )
     def test_settings_need_a_plugin_in_service(self, client, tail, slug, detail):
-        """Not the stored flag counts, but what is there: one that failed is not."""
+        """The state counts, not the stored flag: a failed plugin is not active."""
         answer = client("GET", f"/api/plugins/{slug}/{tail}", USER)
 
         assert (answer.status, answer.body) == (404, {"detail": detail})
 
     def test_a_plugin_without_a_stored_flag_has_settings(self, client, registry):
-        """What was registered by hand is in service, and no flag is stored."""
+        """A plugin that was registered by hand is in service, and no flag is stored."""
         registry.register(Off(), slug="by-hand")
         answer = client("GET", "/api/plugins/by-hand/settings/A/", USER)
 

@@ -203,7 +203,7 @@ class TestActivate:
 class TestReload:
     @pytest.mark.parametrize("how", ["json", "form", "multipart"])
     def test_the_flags_are_echoed(self, client, how):
-        """What is left out is false."""
+        """A missing value is false."""
         answer = client("POST", RELOAD, SUPERUSER, **{how: {"force_reload": "true"}})
 
         assert answer.status == 201
@@ -233,7 +233,7 @@ class TestReload:
         }
 
     def test_force_makes_objects_anew(self, client, registry):
-        """Without a flag what has not changed stays in service as it is."""
+        """Without a flag an unchanged plugin stays in service as it is."""
         activate(client, "milk")
         plugin = registry.get("milk").plugin
 
@@ -267,7 +267,7 @@ class TestReload:
         assert errors(client) == [("init", "failing")]
 
     def test_errors_do_not_pile_up(self, client):
-        """What fails again is one error, however often it is tried."""
+        """A plugin that fails again is one error, however often it is tried."""
         activate(client, "failing")
         for _ in range(3):
             client("POST", RELOAD, SUPERUSER, json={"full_reload": True, "force_reload": True})
@@ -329,7 +329,7 @@ class TestWhileAnotherLoads:
     def test_a_change_that_waited_too_long_does_not_happen(
         self, make_client, make_registry, storage, method, path
     ):
-        """It is 409, nothing is stored, and no later reload does what was refused."""
+        """It is 409, nothing is stored, and no later reload carries out the refused change."""
         registry = make_registry(reload_wait=0.05)
         registry.set_metadata("milk", {"a": 1})
         client, revision = make_client(PluginAPI(registry, probe=False)), storage.revision()
@@ -340,7 +340,7 @@ class TestWhileAnotherLoads:
         assert registry.metadata("milk") == {"a": 1}
 
     def test_a_change_waits_for_its_turn(self, make_client, make_registry, gate):
-        """What is asked for while another load runs is done after it."""
+        """A request while another load runs is carried out after it."""
         registry = make_registry()
         client = make_client(PluginAPI(registry, probe=False))
         line = registry._life._queue._lines.get()
@@ -371,7 +371,7 @@ class TestStatus:
         assert (answer.status, answer.body) == (200, {"active_plugins": 1, "registry_errors": []})
 
     def test_only_plugins_in_service_are_counted(self, client):
-        """What is wanted and failed, or does not fit, is not active."""
+        """A plugin that is wanted and failed, or is incompatible, is not active."""
         for slug in ("failing", "new", "milk"):
             assert activate(client, slug).body == {"active": True}
 

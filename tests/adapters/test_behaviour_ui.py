@@ -84,7 +84,7 @@ def errors(client):
 
 class TestFeatures:
     def test_everything_that_a_feature_may_say(self, ask):
-        """Plugin and type are those of the system: the slug, and what was asked for."""
+        """Plugin and type are those of the system: the slug, and the requested type."""
         given = {
             "key": "a",
             "title": "Title",
@@ -112,7 +112,7 @@ class TestFeatures:
         ]
 
     def test_a_plugins_own_dict_stays_as_it_is(self, ask):
-        """What is added for the answer is added to a copy."""
+        """Additions for the answer are made to a copy."""
         given = {"key": "a", "options": {"b": [1]}}
         ask(shows("one", lambda *_: [given]))
 

@@ -92,7 +92,7 @@ class TestReading:
         ]
 
     def test_one_setting_says_the_same(self, client):
-        """A single setting is what the list has of it, under any spelling of its key."""
+        """A single setting is the same as in the list, under any spelling of its key."""
         for row in client("GET", PATH, USER).body:
             assert client("GET", f"{PATH}{row['key']}/", USER).body == row
             assert client("GET", f"{PATH}{row['key'].lower()}/", USER).body == row
@@ -148,7 +148,7 @@ class TestWriting:
         assert registry.user_settings("mailer", 70)["NOTIFY"] is True
 
     def test_a_plugin_may_set_them_too(self, client, registry):
-        """What the plugin stores for an ordinary user, that user reads."""
+        """A value that the plugin stores for an ordinary user is read by that user."""
         registry.get("mailer").plugin.set_user_setting("SUBJECT", "Hello", 7)
 
         assert values(client, USER)["SUBJECT"] == "Hello"
@@ -204,7 +204,7 @@ class TestWhoseTheyAre:
             assert client(method, path, service).status == 403
 
     def test_they_end_with_the_plugin(self, client, registry):
-        """What is switched off has no user settings, and a new definition counts."""
+        """A plugin that is switched off has no user settings, and a new definition counts."""
         client("PATCH", f"{PATH}SUBJECT/", USER, json={"value": "x"})
         registry.deactivate("mailer")
         answer = client("GET", PATH, USER)

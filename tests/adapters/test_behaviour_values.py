@@ -147,7 +147,7 @@ class TestAccepted:
         assert (answer.status, answer.body["value"]) == (200, default)
 
     def test_only_the_value_counts(self, client):
-        """What was read can be sent back as it is, with another value."""
+        """A value that was read can be sent back as it is, with another value."""
         whole = client("GET", f"{PATH}PERCENT/", USER).body
         sent = {**whole, "value": "12", "key": "RATE", "type": "string", "required": True, "pk": 1}
         answer = client("PUT", f"{PATH}PERCENT/", STAFF, json=sent)
@@ -166,7 +166,7 @@ class TestAccepted:
             assert (answer.status, answer.body["value"]) == (200, "12")
 
     def test_values_of_other_types(self, client, values):
-        """What is no text or number goes as its JSON; a Literal has its members as choices."""
+        """A value that is no string or number is sent as JSON; a Literal has choices."""
         answer = write(client, "TAGS", "[2, 3]")
         assert (answer.status, json.loads(answer.body["value"])) == (200, [2, 3])
         assert answer.body["type"] == "string"
@@ -205,7 +205,7 @@ class TestRefused:
         ],
     )
     def test_the_sentence_is_under_value(self, client, values, key, value, sentence):
-        """Each is 400 with one reason, and the value is what it was."""
+        """Each is 400 with one reason, and the value is unchanged."""
         before = values[key]
         for method in ("PATCH", "PUT"):
             answer = write(client, key, value, method)
@@ -213,7 +213,7 @@ class TestRefused:
         assert values[key] == before
 
     def test_a_wrong_boolean_is_refused(self, client, values):
-        """What is neither true nor false never becomes False."""
+        """A value that is neither true nor false never becomes False."""
         for wrong in ("maybe", "2", "falsch", "tru", 1.5):
             answer = write(client, "ENABLED", wrong)
             assert (answer.status, answer.body) == (
@@ -254,7 +254,7 @@ class TestRefused:
 
 class TestPython:
     def test_a_plugin_sees_every_failure(self, registry):
-        """What its ``set_setting`` cannot store raises, whatever the cause."""
+        """A value that its ``set_setting`` cannot store raises, whatever the cause."""
         plugin = registry.get("discount").plugin
         for key, value in (("PERCENT", "many"), ("BEFORE", "no"), ("FIXED", "x")):
             with pytest.raises(SettingError):

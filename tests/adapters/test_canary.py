@@ -1,4 +1,4 @@
-"""Canary secrets: what a protected setting holds appears nowhere but in its store.
+"""Canary secrets: the value of a protected setting appears nowhere but in its store.
 
 Not in any answer, log line, repr, error or record, whoever quotes it and in whatever form.
 Tests in tests/_support/test_redact.py hold which forms are found.
@@ -102,7 +102,7 @@ QUOTED = quoting([*OF_TEA.values(), str(NUMBER + 1)])
 
 
 def fails(*_args, **_kwargs):
-    """Raise what quotes every secret, with a cause and a context that do so too."""
+    """Raise an exception that quotes every secret, with a cause and a context that do so too."""
     try:
         try:
             raise KeyError(QUOTED)
@@ -518,7 +518,7 @@ DEFAULTED = {"DEFAULTED": OF_TEA["DEFAULTED"]}
 class TestFaults:
     @pytest.mark.parametrize("plugin", FAULTS.values(), ids=FAULTS)
     def test_while_it_is_loaded(self, make_shop, plugin):
-        """Records, report and errors of a load show nothing of what the plugin quotes."""
+        """Records, report and errors of a load show none of the plugin's quotes."""
         shop = make_shop(plugin=plugin, host_version="1.0", fixed=DEFAULTED)
         raised = []
         try:
@@ -533,7 +533,7 @@ class TestFaults:
         assert not leaks(*(item.traceback for item in shop.failures), faults_of(shop.registry))
 
     def test_while_it_is_imported(self, make_shop, tmp_path):
-        """A module that fails quotes what an earlier run of it has stored."""
+        """A module that fails quotes values that an earlier run of it has stored."""
         folder = tmp_path / "plugins"
         folder.mkdir()
         source = f"raise RuntimeError({QUOTED!r})"
@@ -549,7 +549,7 @@ class TestFaults:
             )
 
     def test_while_it_serves(self, shop):
-        """What it raises in calls, in events and on its way out is recorded without secrets."""
+        """Its exceptions in calls, in events and on its way out are recorded without secrets."""
         registry = shop.registry
         outcomes = registry.outcomes(Hooks.price, item="tea")
         assert registry.call(Hooks.price, item="tea") == []
@@ -567,7 +567,7 @@ class TestFaults:
         assert not leaks(*(item.traceback for item in shop.failures))
 
     def test_a_host_that_fails_itself(self, make_shop):
-        """What ``on_failure`` raises over a record goes to the log, which shows nothing."""
+        """An exception of ``on_failure`` over a record goes to the log, which shows nothing."""
         shop = make_shop(on_failure=lambda failure: pytest.fail(repr(failure) + failure.traceback))
         shop.registry.load()
         shop.registry.call(Hooks.price, item="tea")
@@ -625,7 +625,7 @@ assert any(b"tea:KEY" in content for content in written)
 
 class TestAtRest:
     def test_with_encryption_no_file_has_it(self, tmp_path):
-        """Neither the store nor its lock, nor what stands beside it while it is written."""
+        """Neither the store nor its lock, nor files beside it while it is written."""
         secrets = [OF_TEA["OWN"], OF_TEA["MINE"], OF_TEA["PEM"]]
         done = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(WATCHED), str(tmp_path), *secrets],

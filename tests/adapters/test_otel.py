@@ -44,7 +44,7 @@ class NoWaterError(Exception):
 
 
 class Telemetry:
-    """An observer with an SDK of its own, and what that has recorded."""
+    """An observer with an SDK of its own, and the recorded spans and metrics."""
 
     def __init__(self):
         self._exporter = InMemorySpanExporter()
@@ -164,7 +164,7 @@ class TestSpans:
         assert span.start_time <= span.end_time
 
     def test_it_is_the_current_one_while_the_plugin_runs(self, registry, telemetry):
-        """What a plugin makes is its child, it is a child of what the host makes, of no other."""
+        """A plugin's span is its child, it is a child of the host's span, and of no other."""
         with telemetry.tracer.start_as_current_span("request") as request:
             registry.call(Specs.price, item="own")
             assert trace.get_current_span() is request
@@ -199,7 +199,7 @@ class TestSpans:
 
     @pytest.mark.parametrize("kind", [KeyboardInterrupt, GeneratorExit, SystemExit])
     def test_the_span_ends_whatever_ends_the_call(self, telemetry, kind):
-        """Even what belongs to the process; the current span is the one of before."""
+        """Even exceptions that belong to the process; the current span is the one of before."""
         before = trace.get_current_span()
         token = telemetry.observer.began("tea", "price")
         assert trace.get_current_span() is not before
@@ -312,7 +312,7 @@ class TestMetrics:
         assert (durations.unit, errors.unit) == ("s", "{error}")
 
     def test_durations_are_seconds(self, registry, telemetry):
-        """What was measured lies within what the caller has measured by the same clock."""
+        """The measured time lies within the time that the caller has measured by the same clock."""
         started = perf_counter()
         registry.call(Specs.greet)
         elapsed = perf_counter() - started

@@ -183,7 +183,7 @@ class TestLengths:
     @pytest.mark.parametrize("kind", [JSON, "application/x-www-form-urlencoded"])
     @pytest.mark.parametrize("marks_end", [False, True])
     def test_a_body_that_was_cut_short_is_refused(self, send, registry, kind, marks_end):
-        """A client that left in the middle has not said what it wanted to say."""
+        """A client that left in the middle has not finished its request."""
         body = b"value=12" if "form" in kind else b'{"value": 12}'
         sent = {"kind": kind, "CONTENT_LENGTH": str(len(body) + 2)}
         if marks_end:
@@ -243,7 +243,7 @@ class TestClientsThatLeave:
             return next(messages)
 
         async def send(message):
-            """Take what nobody will read."""
+            """Take the bytes that nobody will read."""
 
         scope = {
             "type": "http",
@@ -305,7 +305,7 @@ class TestLongFiles:
             assert head.headers["content-length"] == str(len(answer.body)), name
 
     def test_no_more_than_a_block_is_in_an_answer(self, api):
-        """What an adapter is handed is read as the client takes it."""
+        """A body that an adapter receives is read as the client takes it."""
         from plugreg.api.http import Request, Responder
         from plugreg.assets import BLOCK
 

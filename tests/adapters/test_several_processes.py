@@ -1,4 +1,4 @@
-"""Requests see what other processes have stored, and wait for no reload."""
+"""Requests see changes of other processes, and wait for no reload."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def pause():
 
 @pytest.mark.usefixtures("patient")
 def test_changed_values_are_in_the_next_answer(make_client, registries, there):
-    """Half a second after the last look, a request sees what another process has set."""
+    """Half a second after the last look, a request sees a value set by another process."""
     client = make_client(registries[0])
     assert client("GET", COLOUR, SUPERUSER).body["value"] == "red"
     there.settings("tea").set("COLOUR", "blue")

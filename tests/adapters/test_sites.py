@@ -1,4 +1,4 @@
-"""What pages of other sites can make a browser send, and what they may load."""
+"""Requests that pages of other sites can make a browser send, and resources they may load."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Form:
 
 
 class Document(HTMLParser):
-    """What of an answer tests look at."""
+    """The parts of an answer that tests look at."""
 
     def __init__(self, text):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Who sees and does what: the access rules of the API, and the tokens of forms."""
+"""Access to the page: the access rules of the API, and the tokens of forms."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_what_one_may_not_do_is_not_shown(visit_as, grade):
 
 @pytest.mark.parametrize("token", ["", "x", "a.b", "MA==.", None])
 def test_a_change_needs_a_token(visitor, registry, token):
-    """A form without the token, or with another one, changes nothing and says what to do."""
+    """A form without the token, or with another one, changes nothing and names the remedy."""
     fields = {
         "to": "activate",
         "plugin:milk": "on",
@@ -114,7 +114,7 @@ def test_a_token_grows_old(registry, monkeypatch):
 
 
 def test_a_message_is_no_token(registry):
-    """What is signed for one purpose is not accepted for the other."""
+    """A string signed for one purpose is not accepted for the other."""
     signer = Signer(key="k")
 
     assert not signer.accepts(Actor(1), signer.seal(Actor(1), "x"))

@@ -1,4 +1,4 @@
-"""What needs attention, and the processes."""
+"""Needs attention, and the processes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_an_empty_list_says_so(visitor, registry):
 
 
 def test_an_action_is_run_and_reported(visitor_of):
-    """The button does what its label says, and the answer names the plugin."""
+    """The button does as its label says, and the answer names the plugin."""
     with PluginRegistry(
         "shop",
         hookspecs=[Hooks],
@@ -103,7 +103,7 @@ def test_what_cannot_be_undone_is_asked_first(visitor_of):
 
 
 def test_switching_leads_to_the_question(visitor, registry):
-    """What switches a plugin asks first, and comes back here."""
+    """A button that switches a plugin asks first, and comes back here."""
     question = visitor("attention/").follow("Deactivate broken")
 
     assert question.doc.headings == ["Deactivate broken?"]
@@ -229,7 +229,7 @@ class Leaving(MemoryStorage):
 
 
 def test_without_its_storage_the_page_shows_what_it_knows(visitor_of):
-    """The table and a plugin's tabs need no storage; what does need it says so."""
+    """The table and a plugin's tabs need no storage; screens that need it report this."""
     storage = Leaving()
     with PluginRegistry("shop", builtin=[("tea", Plugin)], storage=storage) as registry:
         registry.load()

@@ -81,7 +81,7 @@ def test_no_screen_has_a_protected_value(telling, visitor_of):
 
 
 def test_a_form_that_is_refused_has_none_either(telling, visitor_of):
-    """The answer to a change quotes neither what was stored nor what was sent as a secret."""
+    """The answer to a change quotes neither the stored secret nor the sent secret."""
     page = visitor_of(telling)("plugins/tell/settings/").press(
         "Save", KEY="canary-new-6", CHOSEN="none-such"
     )

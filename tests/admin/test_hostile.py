@@ -91,7 +91,7 @@ class Slanderous(Plugin):
 
 
 def test_a_long_reason_does_not_lose_the_message(visitor_of):
-    """A browser drops a cookie of more than 4096 bytes; what came of a change is said anyway."""
+    """A browser drops a cookie of more than 4096 bytes; the result of a change is still shown."""
     names = [f"loud{number}" for number in range(9)]
     builtin = [(name, Slanderous) for name in names]
     with PluginRegistry("shop", builtin=builtin, storage=MemoryStorage()) as registry:
@@ -109,7 +109,7 @@ def test_a_long_reason_does_not_lose_the_message(visitor_of):
 
 
 def test_a_short_message_stays_whole():
-    """Only what has no room is cut, and the cut is shown."""
+    """Only lines without room are cut, and the cut is shown."""
     message = Message("status", "a b", ("c", "d"))
     assert message.shortened() == message
     cut = Message("alert", "x" * 9000, ("y",)).shortened()

@@ -91,14 +91,14 @@ def test_only_a_generation_that_is_named_serves_again(screen, shop, folder_insta
 
 
 def test_credentials_are_in_no_address(screen):
-    """Addresses are logged; what was typed stands in the form alone."""
+    """Addresses are logged; typed text stands in the form alone."""
     plan = screen.press("Plan", requirement="shop-tea @ https://me:hush@git.example/tea.whl")
 
     assert not [address for _, address in plan.doc.links if "hush" in address]
 
 
 def test_a_requirement_that_is_none_is_refused_beside_its_field(screen):
-    """The field keeps what was typed, is marked, and is described by the reason."""
+    """The field keeps the typed text, is marked, and is described by the reason."""
     for typed in ("", "not a requirement at all", "shop-coffee"):
         page = screen.press("Plan", requirement=typed)
         field = next(given for _, given in page.doc.tags if given.get("id") == "requirement")
@@ -120,7 +120,7 @@ def test_what_was_confirmed_is_installed(screen, shop, folder_installer):
 
 
 def test_another_process_installs_the_same_or_nothing(screen, shop, folder_installer, visitor_of):
-    """A process that has not made the plan makes it again, and shows what the installer says."""
+    """A process that has not made the plan makes it again, and shows the installer's message."""
     plan = screen.press("Plan", requirement="shop-tea")
     plan.visitor = visitor_of(shop)
     old = folder_installer.ready["shop-tea"]
@@ -184,7 +184,7 @@ def test_only_superusers_install(shop, visitor_of):
 
 
 def test_a_plugin_is_uninstalled_after_a_question(screen, shop, visitor_of):
-    """What was installed here can be removed here; what belongs to the host is not offered."""
+    """A plugin that was installed here can be removed here; one of the host is not offered."""
     ended(screen.press("Plan", requirement="shop-tea").press("Install"))
     page = visitor_of(shop)("plugins/tea/files/")
 
@@ -219,4 +219,4 @@ def test_a_row_that_plugreg_has_not_written_is_no_job(shop):
 
     assert Jobs(shop.shared.notes).get("cd") is None
     assert Jobs(shop.shared.notes).get("none") is None
-    assert InstallJob  # It is what the others return.
+    assert InstallJob  # It is the result of the others.

@@ -45,7 +45,7 @@ def test_every_sentence_has_its_german(german):
 
 
 def test_the_compiled_catalogue_is_that_of_the_source(german):
-    """What gettext reads is what translators write."""
+    """The catalogue that gettext reads is that of the translators."""
     with GERMAN.with_suffix(".mo").open("rb") as file:
         compiled = gettext.GNUTranslations(file)
     for message in german:

@@ -205,7 +205,7 @@ def test_an_unknown_plugin_is_no_page(visitor):
 
 
 def test_mandatory_plugins_have_no_switch(visitor_of):
-    """What cannot be done is not offered."""
+    """An impossible action is not offered."""
     with PluginRegistry("shop", builtin=[("milk", Plugin)], mandatory={"milk"}) as registry:
         registry.load()
         page = visitor_of(registry)()
@@ -282,7 +282,7 @@ def test_hooks_have_their_order(visitor_of):
 
 
 def test_readers_see_no_message_of_a_failure(visitor_of, registry):
-    """A message may name what is the server's: as in the API, it is for superusers."""
+    """A message may name secrets of the server: as in the API, it is for superusers."""
     for actor in (Actor(3), Actor(2, is_staff=True)):
         visitor = visitor_of(registry, actor)
 

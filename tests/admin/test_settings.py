@@ -12,7 +12,7 @@ def form(visitor):
 
 
 def errors_of(page, key):
-    """Return what stands beside a field that is marked as wrong."""
+    """Return the errors beside a field that is marked as wrong."""
     marked = [
         given
         for _, given in page.doc.tags
@@ -24,7 +24,7 @@ def errors_of(page, key):
 
 
 def test_each_type_has_its_field(form):
-    """Numbers, choices, yes or no, and lists have fields of their own, with what they hold."""
+    """Numbers, choices, yes or no, and lists have fields of their own, with their values."""
     (sent,) = [form for form in form.doc.forms if "CUPS" in form.fields]
     types = {given.get("name"): given.get("type") for _, given in form.doc.tags}
 
@@ -134,7 +134,7 @@ def test_a_plugin_that_is_off_says_why_it_has_no_form(visitor):
 
 
 def test_users_have_settings_of_their_own(visit_as, registry):
-    """A reader sets what is the reader's, and nobody else's changes."""
+    """A reader sets values of the reader, and nobody else's changes."""
     from plugreg.api import Actor
 
     page = visit_as(Actor(7))("my-settings/").press("Save", SUGAR="3")

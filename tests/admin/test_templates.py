@@ -1,4 +1,4 @@
-"""What a host may change of how the page looks."""
+"""Changes of the page's look by a host."""
 
 from __future__ import annotations
 
@@ -114,5 +114,5 @@ def test_a_layout_that_fails_leaves_the_page_its_own(superuser, visit_as, tmp_pa
 
 
 def test_texts_of_plugins_are_no_html(superuser, registry):
-    """What a plugin says is shown as it is, and never run."""
+    """A plugin's strings are shown as they are, and never run."""
     assert "<order>" not in superuser()("attention/").text

@@ -1,4 +1,4 @@
-"""Who may do what: actors, grades and scopes, for every operation cell by cell."""
+"""Access: actors, grades and scopes, for every operation cell by cell."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ TOKENS = {
     "read and staff": {"g:read", "a:staff"},
     "all": {"g:read", "a:staff", "a:superuser"},
 }
-# Which tokens allow what needs a scope. A higher scope includes the lower.
+# Tokens and the scopes that they include. A higher scope includes the lower.
 ALLOWING = {
     "a:superuser": {"no token", "a:superuser", "all"},
     "a:staff": {"no token", "a:superuser", "all", "a:staff", "read and staff"},
@@ -127,7 +127,7 @@ def parameters_of(operation, **given):
 
 
 def outcome(api, operation, actor, body=None, **given):
-    """Carry an operation out and return the status of what it raises, or "passed"."""
+    """Carry an operation out and return the status of its exception, or "passed"."""
     try:
         getattr(api, operation)(actor, body=body, **parameters_of(operation, **given))
     except APIError as error:
@@ -229,7 +229,7 @@ class TestOrderOfRefusals:
 
 class TestUsers:
     def test_each_has_settings_of_their_own(self, api):
-        """What one user sets, another does not see."""
+        """A value that one user sets is not seen by another."""
         api.plugins_user_settings_update(Actor(7), plugin="tea", key="SUGAR", body={"value": "3"})
 
         def value(user):
@@ -261,7 +261,7 @@ class TestWhatIsNoActor:
         "actor", [Sub(7), Like(), "root", 7, True, {"is_superuser": True}, Actor, object()]
     )
     def test_it_is_nobody(self, api, actor):
-        """Only what the host has made an Actor is somebody, be it as true as it may."""
+        """Only an Actor that the host has made is somebody, be it as true as it may."""
         assert {outcome(api, operation, actor) for operation in RULES} == {401}
 
     def test_no_argument_is_nobody(self, api):
@@ -308,7 +308,7 @@ class TestActor:
 
     @pytest.mark.parametrize("kind", [list, tuple, set, frozenset, iter, dict.fromkeys])
     def test_scopes_may_come_in_any_collection(self, kind):
-        """What was given later changes nothing: the actor has a set of its own."""
+        """A later change of the argument changes nothing: the actor has a set of its own."""
         assert Actor(7, scopes=kind(["g:read", "a:staff"])).scopes == {"g:read", "a:staff"}
 
     def test_it_is_a_value(self):

@@ -1,6 +1,6 @@
 """Bad input to the methods of PluginAPI: it is refused by name, and changes nothing.
 
-What comes over HTTP, where there are texts alone, is in tests/adapters/test_bad_requests.py.
+Requests over HTTP, where all values are strings, are in tests/adapters/test_bad_requests.py.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Shop:
         self.api = PluginAPI(self.registry)
 
     def state(self):
-        """Return all that is stored, and what the registry has made of it."""
+        """Return all stored rows, and the records of the registry."""
         plugins = self.registry.plugins
         return (
             {table: dict(self.storage.read(table)) for table in TABLES},
@@ -85,7 +85,7 @@ def shop():
         yield shop
 
 
-# -- what nobody means ------------------------------------------------------------------------
+# -- input that nobody means -------------------------------------------------------------------
 
 
 def fails(*_args, **_kwargs):
@@ -187,7 +187,7 @@ class TestQuery:
         ("operation", "parameter"), QUERY, ids=[f"{name}-{item.name}" for name, item in QUERY]
     )
     def test_wrong_values(self, shop, operation, parameter):
-        """A value of another type or form is refused, with its name and what was expected."""
+        """A value of another type or form is refused, with its name and the expectation."""
         for name, value in (WRONG | WRONG_IN_QUERY[parameter.type]).items():
             error = shop.refused(operation, **{parameter.name: value})
             assert type(error) is InvalidError, name
@@ -228,7 +228,7 @@ class TestPath:
 
     @pytest.mark.parametrize(("operation", "name"), NAMES)
     def test_nothing_of_that_name(self, shop, operation, name):
-        """What is no plugin or setting is not found, whatever it is, and repeated shortly."""
+        """An unknown plugin or setting is not found, whatever it is, and repeated shortly."""
         right = {"plugin": "tea", "key": "badge" if "user" in operation else "note"}
         row = getattr(PluginAPI, operation)
         names = {name: right[name] for name in row.path_parameters}
@@ -247,7 +247,7 @@ class TestPath:
         assert shop.state() == before
 
     def test_context_of_features(self, shop):
-        """What plugins are handed may be anything; what is no mapping is handed on as it is."""
+        """Arguments for plugins may be anything; an object that is no mapping is passed on."""
         ask = shop.api.plugins_ui_features_list
         before = shop.state()
         for value in (WRONG | HUGE).values():
@@ -313,7 +313,7 @@ class TestBody:
         ids=[f"{item[0]}-{item[1]}" for item in FIELDS],
     )
     def test_wrong_fields(self, shop, operation, field, more, expected):
-        """A field of another type is refused, with its name and what was expected."""
+        """A field of another type is refused, with its name and the expectation."""
         names = names_of(getattr(PluginAPI, operation))
         rest = {"confirm": True, "packagename": "tea"} if "install_" in operation else {}
         for name, value in (WRONG | more).items():
@@ -332,7 +332,7 @@ class TestBody:
         }
 
     def test_models_that_were_not_checked(self, shop):
-        """A model that holds what it should not is read like a mapping."""
+        """A model that holds invalid values is read like a mapping."""
         for body in (PluginActivate.model_construct(active=WRONG["hostile"]), hostile(dict)()):
             error = shop.refused("plugins_activate_update", plugin="tea", body=body)
             assert type(error) is InvalidError
@@ -405,7 +405,7 @@ class TestMetadata:
 
     @pytest.mark.parametrize("way", ["update", "partial_update"])
     def test_what_cannot_be_stored(self, shop, way):
-        """At no depth may there be what does not come back from JSON as it is."""
+        """At no depth may there be a value that JSON does not return unchanged."""
         operation = f"plugins_metadata_{way}"
         for name, value in self.INSIDE.items():
             for metadata in ({"a": value}, {"a": [{"b": value}]}, Metadata(metadata={"c": value})):

@@ -1,4 +1,4 @@
-"""A plugin's words about itself and its settings never show what it protects."""
+"""A plugin's descriptions of itself and its settings never show protected values."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class TestMetadata:
         assert self.get(api) == registry.metadata("teller") == {"note": "open"}
 
     def test_what_was_read_can_be_written_back(self, api):
-        """Nothing in it is replaced, not even what looks like a mask or a part of the secret."""
+        """Nothing in it is replaced, not even strings like a mask or a part of the secret."""
         metadata = {"note": "token ***", "part": SECRET[:-1], "count": 51, "***": [SECRET[1:]]}
 
         assert self.put(api, metadata).metadata == metadata
@@ -194,7 +194,7 @@ class TestMetadata:
 
 class TestChangedDefinitions:
     def test_an_override_stays_hidden_when_its_setting_is_open_now(self, monkeypatch, make):
-        """What was protected once in this process is shown to nobody by a later version."""
+        """A value that was protected once in this process is shown to nobody by a later version."""
         monkeypatch.setenv("TOLD_KEY", SECRET)
 
         class Shop(SettingsMixin, Plugin):
@@ -233,7 +233,7 @@ class TestReferencesAreTheHostsOwn:
         assert registry.user_settings("shop", 2)["OPTIONS"] is None
 
     def test_no_migration_makes_one(self, tmp_path):
-        """It may pass on what the host gave, and parses texts of others into plain data only."""
+        """It may pass on the host's values, and parses strings of others into plain data only."""
         secret = tmp_path / "secret"
         secret.write_text(SECRET)
         text = json.dumps({"a": {"$file": str(secret)}})

@@ -1,4 +1,4 @@
-"""The refusals of the plugin API: what is answered, and what a program can read from them."""
+"""The refusals of the plugin API: their answers, and the fields that a program can read."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_survives_copying(error):
 
 @pytest.mark.parametrize("error", [error for error, *_ in ERRORS], ids=NAMES)
 def test_is_made_from_its_arguments(error):
-    """``args`` are what the class takes, and not something made of it."""
+    """``args`` are the arguments of the class, and not something made of them."""
     assert vars(type(error)(*error.args)) == vars(error)
 
 

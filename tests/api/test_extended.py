@@ -92,7 +92,7 @@ def test_the_document_is_valid_and_has_the_operations(api):
 
 
 def test_a_plugin_has_its_state(api):
-    """What it needs, who needs it, how many processes serve it, and how often it failed."""
+    """Its needs, its dependents, how many processes serve it, and how often it failed."""
     rows = {row.key: row.to_json() for row in api.plugins_list(SUPERUSER).results}
     tea = rows["tea"]
     assert (tea["state"], tea["wanted"], tea["circuit"]) == ("active", True, "closed")
@@ -115,7 +115,7 @@ def test_readers_see_no_message_of_a_fault(api):
 
 @pytest.mark.parametrize("row", ExtendedPluginAPI.operations, ids=lambda row: row.id)
 def test_access_is_that_of_the_like(api, row):
-    """What tells of faults or changes anything is for superusers; fields change no rule."""
+    """Operations on faults or changes are for superusers; fields change no rule."""
     plain = {operation.id: operation.access for operation in PluginAPI.operations}
     if row.id != "plugins_settings_schema_retrieve":
         assert row.access == plain.get(row.id, FOR_SUPERUSERS)
@@ -199,7 +199,7 @@ def test_a_host_with_its_own_operations_keeps_them(registry):
 
 
 def test_adapters_take_it_with_a_registry_alone(registry, api):
-    """What an option of a PluginAPI says is not said twice."""
+    """An option of a PluginAPI is not repeated."""
     assert as_served(registry, extended=True).extended
     assert as_served(api, extended=True) is api
     assert as_served(registry, extended=False) is registry

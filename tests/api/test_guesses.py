@@ -1,4 +1,4 @@
-"""What a client learns of protected values from what becomes of its own texts, and of others'."""
+"""Clients learn nothing of protected values from the treatment of their own or other strings."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class TestValuesOfUsers:
     """Any user may choose one, and changes nothing that others are shown."""
 
     def test_metadata_stays_readable_and_writable(self, registry, api):
-        """Nor may staff find out by trying what users have chosen."""
+        """Nor may staff find out by trying which values users have chosen."""
         metadata = {"home": HOME}
         registry.set_metadata("shop", metadata)
         for value in ("https://", "shop.example"):

@@ -157,7 +157,7 @@ class TestRouting:
 
     @pytest.mark.parametrize("rest", ["", "settings/", "settings/KEY/", "metadata/", "admin/"])
     def test_a_name_is_looked_up_uncut(self, rest, make):
-        """What only begins like the longest name is another, though it is repeated shortened."""
+        """A string that only begins like the longest name is another, though it is shortened."""
         longest = "x" * 255
 
         class Long(SettingsMixin, Plugin):
@@ -178,7 +178,7 @@ class TestRouting:
 
     @pytest.mark.parametrize("name", ["install", "reload"])
     def test_a_fixed_name_wins_over_a_plugin(self, ask, name):
-        """What stands at the place of a plugin is no plugin."""
+        """A name at the place of a plugin is no plugin."""
         status, headers, _ = ask("GET", f"/api/plugins/{name}/")
 
         assert (status, headers["Allow"]) == (405, "OPTIONS, POST")
@@ -312,7 +312,7 @@ class TestJSON:
         assert read_body(JSON, b'{"a": 1, "a": 2}') == {"a": 2}
 
     def test_a_body_that_is_too_long_is_refused(self, ask):
-        """413 says how long it may be; what a framework did not read is the same."""
+        """413 names the limit; a body that a framework did not read is the same."""
         for body in (b" " * (LONGEST + 1), unreadable):
             status, _, answer = ask("PUT", METADATA, headers={"content-type": JSON}, body=body)
 
@@ -401,7 +401,7 @@ class TestMultipart:
         "text", ["", "x", "é\nx\r\ny", " a ", "-----BEGIN KEY-----\n--bx\n --b", "\r\n"]
     )
     def test_texts_come_through_unchanged(self, text):
-        """Blanks, newlines and what only looks like a boundary belong to the value."""
+        """Blanks, newlines and strings that only look like a boundary belong to the value."""
         body = multipart(part("a", text), part("b", "2"))
 
         assert read_body(self.TYPE, body) == {"a": text, "b": "2"}
@@ -466,7 +466,7 @@ class TestMultipart:
 
     @pytest.mark.parametrize("filler", ["; a=b", "; name*0=a", ";", '"', "\\", " ", "\r\nX: y"])
     def test_headers_are_read_to_a_limit(self, filler):
-        """The limit itself is allowed; what is longer is refused before anything looks into it."""
+        """The limit itself is allowed; a longer body is refused before anything looks into it."""
         head = 'Content-Disposition: form-data; name="a"' + filler * 500 + "\r\nY: "
         # The newline between boundary and headers counts.
         longest = head.ljust(LONGEST_HEADER - len("\r\n"), "y")
@@ -545,7 +545,7 @@ class TestMultipart:
 
 class TestQuery:
     def test_an_unknown_parameter_is_ignored_and_the_last_value_counts(self, ask):
-        """Only what an operation declares has an effect."""
+        """Only parameters that an operation declares have an effect."""
         status, _, body = ask("GET", "/api/plugins/", query=b"x=1&search=nothing&search=tea")
 
         assert status == 200
@@ -556,7 +556,7 @@ class TestQuery:
         assert ask("GET", "/api/plugins/tea/", query=b"plugin=coffee")[2]["key"] == "tea"
 
     def test_ui_features_are_given_all_parameters(self, ask):
-        """What is not declared is the context of the features, but for the part of the path."""
+        """Undeclared parameters are the context of the features, except the part of the path."""
         path = "/api/plugins/ui/features/panel/"
         _, _, body = ask("GET", path, query=b"target=part&id=7&feature=x")
 
@@ -654,7 +654,7 @@ class TestAnswers:
         assert asked("/api/plugins/", b"limit=1")["count"] == 3
 
     def test_an_unforeseen_fault_is_answered_without_its_message(self, registry, caplog):
-        """Neither the answer nor the log has what an exception says; the log says where it was."""
+        """Neither the answer nor the log has the exception's message; the log says where it was."""
 
         def fail(call):
             raise OSError("the password is swordfish")
@@ -711,7 +711,7 @@ class TestAssets:
         return get
 
     def test_a_file_is_answered_whole_with_its_tag(self, get, registry):
-        """Kept by the client alone, asked for anew each time, and taken as what it is."""
+        """Kept by the client alone, revalidated each time, and taken by its type."""
         response = get("panel/panel.js")
 
         assert (response.status, response.body) == (200, b"export {}")
@@ -754,7 +754,7 @@ class TestAssets:
         ],
     )
     def test_all_else_is_not_found(self, get, path):
-        """Unknown plugins, files and folders, and what leads out of the folder."""
+        """Unknown plugins, files and folders, and paths that lead out of the folder."""
         response = get(path)
 
         assert response.status == 404

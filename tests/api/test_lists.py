@@ -104,7 +104,7 @@ steps = st.tuples(
     offset=st.integers(0, 6),
 )
 def test_lists_follow_whatever_happens(steps, queries, limit, offset):
-    """After each change lists hold, in order, what the records of that moment say.
+    """After each change lists hold, in order, the records of that moment.
 
     That is so for lists that were asked for before the change, and for the fields of their rows.
     """

@@ -1,4 +1,4 @@
-"""How bodies are read: booleans, texts and values, what is left out, and what is wrong."""
+"""Reading bodies: booleans, strings and values, missing fields, and faults."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def read(api, operation, body, *, form=False):
 
 
 def faults(api, operation, body, *, form=False):
-    """Return what is wrong with a body, by field; the call must be refused for it."""
+    """Return the faults of a body, by field; the call must be refused for them."""
     with pytest.raises(InvalidError) as refused:
         read(api, operation, body, form=form)
     return refused.value.errors
@@ -106,7 +106,7 @@ class TestBooleans:
          pytest.param(HUGE, id="huge")],
     )  # fmt: skip
     def test_everything_else_is_refused(self, api, given):
-        """What is neither true nor false does not become one of them."""
+        """A value that is neither true nor false does not become one of them."""
         found = faults(api, "plugins_activate_update", {"active": given})
 
         assert found == {"active": [NOT_A_BOOLEAN]}
@@ -138,14 +138,14 @@ class TestTexts:
         "given", [True, False, [], ["tea"], {}, b"tea", float("nan"), float("-inf"), object()]
     )
     def test_everything_else_is_refused(self, api, given):
-        """What is neither text nor number has no obvious text form."""
+        """A value that is neither a string nor a number has no obvious string."""
         body = {"confirm": True, "packagename": given}
 
         assert faults(api, "plugins_install_create", body) == {"packagename": [NOT_A_STRING]}
 
     @pytest.mark.parametrize("text", ["te\x00a", "\x00", "te\x1ba", "te\ud800a", "te\ra"])
     def test_control_characters_are_refused(self, api, text):
-        """NUL and the like would end, or colour, what is written elsewhere."""
+        """NUL and the like would end, or colour, strings that are written elsewhere."""
         found = faults(api, "plugins_install_create", {"confirm": True, "packagename": text})
 
         assert list(found) == ["packagename"]
@@ -212,7 +212,7 @@ class TestValuesOfSettings:
 class TestFields:
     @pytest.mark.parametrize("body", [None, {}, MappingProxyType({})])
     def test_defaults(self, api, body):
-        """An empty body is fine where nothing is required; what has a default has it."""
+        """An empty body is fine where nothing is required; a field with a default has it."""
         assert read(api, "plugins_activate_partial_update", body) == {"active": True}
         assert read(api, "plugins_uninstall_update", body) == {"delete_config": True}
         assert read(api, "plugins_reload_create", body) == {
@@ -244,11 +244,11 @@ class TestFields:
     )
     @pytest.mark.parametrize("body", [None, {}, {"other": 1}])
     def test_required(self, api, operation, field, body):
-        """What must be given, and was not, is named."""
+        """A missing required field is named."""
         assert faults(api, operation, body) == {field: [REQUIRED]}
 
     def test_unknown_and_read_only_fields_are_ignored(self, api):
-        """A client may send back what it was given; only what is writable counts."""
+        """A client may send an answer back; only writable fields count."""
         every = {name: ["wrong"] for name in PluginSetting.model_fields}
         body = {**every, "value": "5", "other": object(), "user": -1, 3: 4}
 
@@ -284,7 +284,7 @@ class TestFields:
         ],
     )
     def test_a_body_that_is_no_object(self, api, operation, body, kind):
-        """The request as a whole is refused, and what came instead is named."""
+        """The request as a whole is refused, and the type of the body is named."""
         sentence = f"Invalid data. Expected a dictionary, but got {kind}."
 
         assert faults(api, operation, body) == {"non_field_errors": [sentence]}
@@ -314,13 +314,13 @@ class TestForms:
         assert faults(api, "plugins_install_create", {"url": "x"}) == {"confirm": [REQUIRED]}
 
     def test_a_ticked_box_is_true(self, api):
-        """What browsers send for a box is read as true."""
+        """A browser's value of a checkbox is read as true."""
         assert read(api, "plugins_install_create", {"confirm": "on"}, form=True) == {
             "confirm": True
         }
 
     def test_a_boolean_with_a_default_has_it(self, api):
-        """An empty form asks for what an empty JSON body asks for."""
+        """An empty form means the same as an empty JSON body."""
         assert read(api, "plugins_activate_update", {}, form=True) == {"active": True}
         assert read(api, "plugins_uninstall_partial_update", None, form=True) == {
             "delete_config": True
@@ -347,7 +347,7 @@ class TestModelsAsBodies:
         }
 
     def test_an_answer_can_be_sent_back(self, api):
-        """What was read can be written: the fields that are read-only do not count."""
+        """An answer can be written back: the fields that are read-only do not count."""
         answer = api.plugins_metadata_retrieve(SUPERUSER, plugin="tea")
 
         assert api.plugins_metadata_update(SUPERUSER, plugin="tea", body=answer) == answer
@@ -365,7 +365,7 @@ class TestModelsAsBodies:
         assert faults(api, "plugins_activate_update", body) == {"active": [NOT_A_BOOLEAN]}
 
     def test_a_model_of_cyclic_data_is_refused(self, api):
-        """What JSON cannot hold is refused under its field, in a model as in a mapping."""
+        """A value that JSON cannot hold is refused under its field, in a model as in a mapping."""
         data = {}
         data["self"] = data
         for body in (Metadata(metadata=data), {"metadata": data}):
@@ -379,7 +379,7 @@ class TestModelsAsBodies:
         ids=["huge", "nan", "surrogate", "set"],
     )
     def test_metadata_that_no_client_could_read(self, api, data):
-        """What cannot be sent is not stored, from whichever kind of body."""
+        """A value that cannot be sent is not stored, from whichever kind of body."""
         for body in (Metadata(metadata=data), {"metadata": data}):
             with pytest.raises(InvalidError) as refused:
                 api.plugins_metadata_update(SUPERUSER, plugin="tea", body=body)
@@ -451,7 +451,7 @@ bodies = st.one_of(
 class TestAnythingAtAll:
     @given(operation=st.sampled_from(WITH_BODY), body=bodies, form=st.booleans())
     def test_a_body_is_read_or_refused(self, api, operation, body, form):
-        """Whatever JSON may hold, its fields are read, or InvalidError says what is wrong."""
+        """Whatever JSON may hold, its fields are read, or InvalidError names the fault."""
         allowed = getattr(PluginAPI, operation).input.model_fields
         try:
             found = read(api, operation, body, form=form)
@@ -465,7 +465,7 @@ class TestAnythingAtAll:
 
     @given(body=bodies, form=st.booleans(), partial=st.booleans())
     def test_metadata_are_stored_or_refused(self, api, body, form, partial):
-        """What was accepted is answered again and can be sent; what was refused changed nothing."""
+        """An accepted value is answered again and can be sent; a refused value changed nothing."""
         method = "plugins_metadata_partial_update" if partial else "plugins_metadata_update"
         before = api.plugins_metadata_retrieve(SUPERUSER, plugin="tea")
         try:

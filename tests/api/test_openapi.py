@@ -1,4 +1,4 @@
-"""The OpenAPI document: what clients know already, made from the table of operations."""
+"""The OpenAPI document: the interface of existing clients, made from the table of operations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROSE = {"title", "description", "summary", "example"}
 
 
 def differences(known, made):
-    """Return what differs in structure between two documents, one line for each difference."""
+    """Return the structural differences between two documents, a line for each."""
     return list(compare("", structure(known), structure(made)))
 
 
@@ -44,7 +44,7 @@ def compare(place, known, made):
 
 
 def structure(document):
-    """Return what clients are bound to, as objects in objects: no prose, no refusals."""
+    """Return the interface of clients, as objects in objects: no prose, no refusals."""
     paths = {
         path: {method: operation_of(item) for method, item in methods.items()}
         for path, methods in document["paths"].items()
@@ -120,7 +120,7 @@ MODEL = "#/components/schemas/PluginConfig"
 NOTHING = object()
 """Put in a place, it takes away what is there."""
 
-# Each kind of change: where, what is put there, and the line that reports it.
+# Each kind of change: its place, the new value, and the line that reports it.
 CHANGES = [
     (("paths", "/api/plugins/status/"), NOTHING, "paths /api/plugins/status/ is missing"),
     (DELETE, NOTHING, "paths /api/plugins/{plugin}/ delete is missing"),
@@ -323,12 +323,12 @@ class TestTheComparison:
         ],
     )
     def test_prose_and_refusals_are_no_difference(self, place, value):
-        """What people read, and the answers that refuse, may be in one document alone."""
+        """Descriptions, and the answers that refuse, may be in one document alone."""
         assert differences(KNOWN, changed(place, value)) == []
 
 
 def operations(document):
-    """Yield each row with what the document says of it."""
+    """Yield each row with its part of the document."""
     for row in PluginAPI.operations:
         yield row, document["paths"][row.path][row.method.lower()]
 
@@ -404,7 +404,7 @@ class TestDocument:
             assert not [item for item in schema["properties"].values() if "title" in item]
 
     def test_everything_is_described_for_people(self):
-        """Operations, parameters of the query and schemas say what they are for, in one line."""
+        """Operations, parameters of the query and schemas have a description of one line."""
         document = PluginAPI.openapi()
         said = [schema["description"] for schema in document["components"]["schemas"].values()]
         said += [
@@ -451,7 +451,7 @@ class TestSecurity:
         assert all(operation["security"] for _, operation in operations(PluginAPI.openapi()))
 
     def test_scopes_and_schemes_are_declared(self):
-        """What operations ask for is explained where schemes are."""
+        """The requirements of operations are explained where schemes are."""
         document = PluginAPI.openapi()
         schemes = document["components"]["securitySchemes"]
 
@@ -463,7 +463,7 @@ class TestSecurity:
 
 class TestRefusals:
     def test_which_operations_give_which(self):
-        """Each refusal stands where it can happen: 400 and 404 by what is asked, 409 by waiting."""
+        """Each refusal is listed where it can happen: 400, 404 by the request, 409 by waiting."""
         has = {
             row.id: REFUSALS & set(operation["responses"])
             for row, operation in operations(PluginAPI.openapi())

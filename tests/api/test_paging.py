@@ -44,7 +44,7 @@ LISTS = ("plugins_list", "plugins_settings_list_all")
 
 
 def rows_of(page):
-    """Return what identifies the rows of a page."""
+    """Return the identities of the rows of a page."""
     return [row.key if hasattr(row, "mixins") else row.plugin for row in page.results]
 
 
@@ -94,7 +94,7 @@ class TestInPython:
 
     @pytest.mark.parametrize("name", ["limit", "offset"])
     def test_bad_numbers(self, ask, name):
-        """What is no whole number is refused, and so is a page of nothing."""
+        """A limit that is no whole number is refused, and so is a page of nothing."""
         wrong = ["x", "-1", -1, 1.0, True, "1.5", *(["0", 0] if name == "limit" else [])]
         for value in wrong:
             with pytest.raises(InvalidError) as caught:
@@ -162,7 +162,7 @@ class TestInPython:
 
 
 def answered(api, query="", path="/api/plugins/"):
-    """Return what is answered over HTTP."""
+    """Return the answer over HTTP."""
     url = URL if path == "/api/plugins/" else f"{URL}settings/"
     request = Request(method="GET", path=path, url=url, query=query.encode())
     response = Responder(api).respond(request, STAFF)

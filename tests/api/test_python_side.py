@@ -128,7 +128,7 @@ class TestCalls:
         assert all("install" in name for name in left)  # Each needs an installer.
 
     def test_attributes(self, api):
-        """What clients read as keys, Python reads as attributes."""
+        """Keys of clients are attributes in Python."""
         page = api.plugins_list(SUPERUSER, limit=1)
         assert (page.count, page.next, page.previous) == (2, (1, 1), None)
         (tea,) = page.results
@@ -157,7 +157,7 @@ class TestCalls:
         assert api.plugins_reload_create(SUPERUSER) == PluginReload()
 
     def test_left_out_is_left_out(self, api):
-        """What was not given stands in no JSON; what is null does."""
+        """A missing field is in no JSON; a null field is."""
         assert api.plugins_list(SUPERUSER).to_json()["next"] is None
         assert PluginActivate().to_json() == {}
         assert api.plugins_activate_update(SUPERUSER, plugin="tea").to_json() == {"active": True}
@@ -218,7 +218,7 @@ class TestErrors:
         ],
     )
     def test_attributes(self, api, call, kind, status, errors):
-        """An error says what clients are answered: its status, and sentences by field."""
+        """An error has the answer for clients: its status, and sentences by field."""
         with pytest.raises(kind) as caught:
             call(api)
         error = caught.value
@@ -357,7 +357,7 @@ class TestErrors:
 
 
 class Greeting(Model):
-    """What a host says."""
+    """A host's function."""
 
     text: str
 
@@ -432,7 +432,7 @@ class TestTable:
             PluginAPI.plugins_list.query[0].name = "x"
 
     def test_a_subclass_may_take_a_row_away(self, registry):
-        """What a host does not want to serve is no method, no path and no part of the document."""
+        """An operation that a host does not serve is no method, no path and not in the document."""
 
         class ReadOnlyAPI(PluginAPI):
             plugins_destroy = None
@@ -497,7 +497,7 @@ class TestRaces:
         "operation", ["plugins_metadata_update", "plugins_metadata_partial_update"]
     )
     def test_a_plugin_that_goes_meanwhile_is_not_found(self, operation):
-        """What goes between its look-up and the change is refused as if it had gone before."""
+        """A plugin that goes between look-up and change is refused as if it had gone before."""
 
         class Tea(Plugin): ...
 

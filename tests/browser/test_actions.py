@@ -50,7 +50,7 @@ def tab_to(page, role, name):
 
 
 def said(page, role="status"):
-    """Return what a change was answered with."""
+    """Return the answer to a change."""
     return page.get_by_role(role).first.inner_text()
 
 
@@ -95,7 +95,7 @@ def test_a_question_names_what_depends_on_it(visit, shop):
 
 
 def test_selected_plugins_are_switched(visit, shop):
-    """Space ticks a box, and one button switches what is ticked."""
+    """Space ticks a box, and one button switches the ticked plugins."""
     for slug in ("audit", "tax-table"):
         want(shop, slug, False)
     page = visit()
@@ -110,7 +110,7 @@ def test_selected_plugins_are_switched(visit, shop):
 
 
 def test_the_filter_is_in_the_address(visit):
-    """What is typed and chosen is in the address, which shows the same again."""
+    """Typed and chosen values are in the address, which shows the same again."""
     page = visit()
     page.get_by_role("searchbox", name="Search").fill("broken")
     page.get_by_role("combobox", name="State").select_option("failed")
@@ -153,7 +153,7 @@ def test_settings_are_saved_and_refused_beside_their_field(visit, shop):
 
 
 def test_enter_in_a_field_saves(visit):
-    """A form that is sent from a field does what Save does, and resets nothing."""
+    """A form that is sent from a field acts like Save, and resets nothing."""
     page = visit("plugins/greeting/settings/")
     field = page.get_by_label(re.compile("^Greeting"))
     value = "Good evening" if field.input_value() == "Good morning" else "Good morning"
@@ -203,7 +203,7 @@ def test_own_settings_are_saved(visit):
 
 
 def test_all_processes_are_reloaded(visit):
-    """The button says what it did."""
+    """The button reports its result."""
     page = visit("processes/")
     page.get_by_role("button", name="Reload all processes").press("Enter")
 

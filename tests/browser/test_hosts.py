@@ -91,7 +91,7 @@ def test_a_form_of_one_worker_is_accepted_by_another(start_host, tmp_path, case)
         assert ask(f"{second}switch/", {**fields, "csrf_token": token[:-1]})[0] == 403
         assert ask(f"{second}switch/", fields)[:2] == (303, "/admin/#switch-audit")
 
-        # Any worker shows what came of it, too.
+        # Any worker shows its result, too.
         _, _, page = ask(first)
         assert re.search(r'role="(status|alert)">\s*<p>audit ', page)[1] == (
             "alert" if "written" in case else "status"

@@ -36,7 +36,7 @@ PICTURES = {
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_can_be_taken(host, open_page, tmp_path, name):
-    """What the documentation shows is there, in the size of its picture."""
+    """The pictures in the documentation are there, in the size of the screen."""
     path, options, prepare = PICTURES[name]
     page = open_page(host + path, **{"viewport": SIZE, **options})
     if prepare:

@@ -61,7 +61,7 @@ def make_registry(process=None):
 
 
 class Hooks:
-    """What the shop asks its plugins."""
+    """The hooks of the shop."""
 
     @hookspec
     def price(self, item: str) -> float | None: ...
@@ -151,7 +151,7 @@ class Shop:
         (self.folder / "host.py").write_text(text, encoding="utf-8")
 
     def environ(self, **changes: str) -> dict[str, str]:
-        """Return the environment of the program, without what would colour its output."""
+        """Return the environment of the program, without variables that would colour its output."""
         left = (
             *("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM", "PYTHONSAFEPATH"),
             *("PLUGREG_APP", "PLUGREG_SAFE_MODE", "PLUGREG_ONLY", "PLUGREG_WITHOUT"),

@@ -127,7 +127,7 @@ class TestCommand:
         assert "PLUGREG_ONLY=a,b,c,d,e" in done.err
 
     def test_the_options_of_the_command_are_its_own(self, filled):
-        """What stands behind the first word is not an option of plugreg."""
+        """A word behind the first word is not an option of plugreg."""
         done = filled.program("bisect", sys.executable, "--version")
 
         assert (done.code, "Python" in done.err) == (1, True)

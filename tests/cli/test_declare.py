@@ -174,7 +174,7 @@ class TestApply:
         assert filled.run("apply", file("[plugins.nope]\nactive = true\n")).code == 3
 
     def test_what_is_needed_stays(self, filled, file):
-        """A plugin that stays on may need what the file switches off."""
+        """A plugin that stays on may need a plugin that the file switches off."""
         filled.plugin("loyalty", metadata="Requires-Dist: shop-discount\n")
         filled.wish(loyalty=True, discount=True)
 
@@ -226,7 +226,7 @@ class TestExport:
         assert (wanted(filled), value(filled)) == (["discount"], "25")
 
     def test_what_is_gone_and_what_the_host_brings(self, filled, tmp_path, site):
-        """A wish for what is gone stays; the version of the host itself is not asked for."""
+        """The desired state of a missing plugin stays; the host's own version is not requested."""
         points = {"shop.plugins": {"core": "shop_core:Discount"}}
         site.dist("shop", "2.4", points, modules={"shop_core.py": "raise RuntimeError\n"})
         filled.wish(tax=True, core=True)

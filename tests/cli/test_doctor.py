@@ -1,4 +1,4 @@
-"""``plugreg doctor``: what is wrong, with the command that mends it."""
+"""``plugreg doctor``: problems, with the command that solves each."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class TestDoctor:
         assert "plugreg store repair --set-aside plugins:discount" in commands
 
     def test_with_probe(self, filled):
-        """What serves nowhere is loaded in child processes, on demand alone."""
+        """A plugin that serves nowhere is loaded in a child process, on demand alone."""
         filled.wish(crash=True, discount=True)
 
         done = filled.run("doctor", "--probe", "--json")

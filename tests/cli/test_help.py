@@ -140,7 +140,7 @@ def test_completion(shop):
     ],
 )
 def test_wrong_arguments_are_answered_in_the_format_that_was_asked_for(shop, words):
-    """Wherever the option stands, also behind what is wrong."""
+    """Wherever the option stands, also behind a wrong word."""
     done = shop.run(*words)
 
     assert (done.code, done.document["ok"], done.document["error"]["code"]) == (2, False, "usage")

@@ -376,7 +376,7 @@ def test_a_change_that_nothing_keeps_is_not_silent(shop):
 
 @pytest.mark.parametrize("how", [{"editable": True}, {}])
 def test_exemptions_of_a_plugin_from_a_folder_are_those_of_its_project(shop, project, how):
-    """What is installed from a folder is checked by slug as the folder is."""
+    """A plugin that is installed from a folder is checked by slug as the folder is."""
     folder = project(FAULTY.replace("prise", "price"))
     shop.plugin("tea", FAULTY.replace("prise", "price"), name="Tea")
     [info] = Path(str(shop.site)).glob("shop_tea-*.dist-info")
@@ -431,5 +431,5 @@ class TestDev:
         assert "asked all processes to import tea again" in err
 
     def test_an_unknown_plugin_ends_with_3(self, shop):
-        """It does not watch for what is not there."""
+        """It does not watch a missing plugin."""
         assert shop.run("dev", "nothing").code == 3

@@ -102,7 +102,7 @@ class TestShow:
 
 class TestProgram:
     def test_the_document_is_all_there_is_on_standard_output(self, filled):
-        """What the host prints goes to standard error."""
+        """The host's output goes to standard error."""
         done = filled.program("list", "--json")
 
         assert (done.code, done.document["ok"]) == (0, True)

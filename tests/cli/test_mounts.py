@@ -130,7 +130,7 @@ class TestDjango:
         )
 
     def test_a_plugin_that_ends_the_site(self, site):
-        """Apps become ready in safe mode, and what they print is not in the document."""
+        """Apps become ready in safe mode, and their output is not in the document."""
         assert self.manage(site, "check").returncode == 3
 
         listed = self.manage(site, "plugreg", "list", "--json")
@@ -172,7 +172,7 @@ class TestClick:
         registry.storage.close()
 
     def test_a_command_that_is_to_be_typed_is_the_hosts(self, shop):
-        """Remedies begin with what leads to the same plugins."""
+        """Remedies begin with the command that leads to the same plugins."""
         shop.plugin("discount")
         registry = shop.make()
 

@@ -1,4 +1,4 @@
-"""Installing from a shell: plans, consent, and what is recorded."""
+"""Installing from a shell: plans, consent, and the audit."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TestConsent:
         assert "shop-tea  add" in done.err
 
     def test_uninstall(self, filled):
-        """Names what goes, and asks."""
+        """Names the distributions that go, and asks."""
         filled.run("install", "shop-tea", "--yes")
 
         done = filled.run("uninstall", "tea")
@@ -71,7 +71,7 @@ class TestConsent:
 
 class TestPlans:
     def test_plan(self, filled):
-        """What would change, and nothing is."""
+        """The changes, and nothing is changed."""
         done = filled.run("plan", "shop-tea", "--json")
 
         assert done.code == 0
@@ -149,7 +149,7 @@ class TestGenerations:
 
 class TestWithoutInstaller:
     def test_it_is_refused(self, shop):
-        """Exit code 4, with what a host must give; what was recorded can be read."""
+        """Exit code 4, with the missing option of the host; the audit can be read."""
         for words in (["plan", "x"], ["install", "x"], ["generations"], ["outdated"], ["lock"]):
             done = shop.run(*words, "--json")
             assert (done.code, done.document["error"]["code"]) == (4, "disabled"), words
@@ -158,7 +158,7 @@ class TestWithoutInstaller:
 
 class TestApply:
     def test_a_file_with_a_fault_installs_nothing(self, filled, shop, tmp_path):
-        """What is wrong further down is found first."""
+        """A fault further down is found first."""
         shop.plugin("discount")
         filled.run("probe", "discount")
         path = tmp_path / "plugins.toml"

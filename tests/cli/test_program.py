@@ -45,11 +45,11 @@ def filled(shop):
 
 
 def in_terminal(shop, *args, columns=80, typed=b"", prompt=b"? [", **environ):
-    """Run the program in a pseudo-terminal; return exit code and what was shown."""
+    """Run the program in a pseudo-terminal; return exit code and output."""
     shop.write_host()
     pid, terminal = pty.fork()
     if pid == 0:
-        # A shell has what it runs in the background ignore it.
+        # A shell has its background jobs ignore it.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.chdir(shop.folder)
         given = shop.environ(PLUGREG_APP="host:make_registry", COLUMNS=str(columns), **environ)
@@ -114,14 +114,14 @@ class TestTerminal:
         assert ANSI.search(always[1])
 
     def test_asks_for_consent(self, filled):
-        """No is the default; what is typed is read from the terminal."""
+        """No is the default; the answer is read from the terminal."""
         code, shown = in_terminal(filled, "bisect", typed=b"good\n")
 
         assert code == 1
         assert "good or bad?" in shown
 
     def test_a_secret_that_is_typed_is_not_shown(self, filled):
-        """Without a value it is asked for; what is typed is stored, and seen nowhere."""
+        """Without a value it is asked for; the typed value is stored, and seen nowhere."""
         assert filled.run("probe", "discount").code == 0
         words = ("settings", "discount", "set", "API_KEY")
         code, shown = in_terminal(filled, *words, typed=b"hunter2-hunter2\n", prompt=b"API_KEY: ")
@@ -162,7 +162,7 @@ class TestPipes:
         assert "Broken pipe" not in done.err
 
     def test_closed_standard_output(self, filled):
-        """What is to be changed is changed; what is to be shown cannot be."""
+        """A change is made; the answer cannot be shown."""
         filled.write_host()
         environ = filled.environ(PLUGREG_APP="host:make_registry")
         for command, code in (("list", 1), ("deactivate discount", 1)):
@@ -212,7 +212,7 @@ class TestPipes:
 
 class TestDisks:
     def test_a_locked_store(self, filled):
-        """Exit code 5 for what writes, after the lock's time-out; what lists does not wait."""
+        """Exit code 5 for a writing command, after the lock's time-out; a listing does not wait."""
         url = f"tinydb:///{filled.store}?lock_timeout=0.2"
         storage = TinyDBStorage(filled.store)
         source = ("--store", url, "--group", "shop.plugins")
@@ -310,7 +310,7 @@ class TestHosts:
 
 class TestBesideProcesses:
     def test_two_processes_are_heard_and_follow(self, filled):
-        """SERVES counts them; what is switched on is taken in by both."""
+        """SERVES counts them; a switched plugin is taken in by both."""
         with service(filled) as one, service(filled) as other:
             assert one == other == ["serving", "discount"]
             (row,) = filled.program("list", "--wanted", "--json").document["plugins"]

@@ -43,7 +43,7 @@ class TestReading:
         assert done.document["json_schema"] == schema
 
     def test_unknown_names(self, probed):
-        """Of a plugin 3, of a setting 2 with what there is."""
+        """Of a plugin 3, of a setting 2 with the existing keys."""
         assert probed.run("settings", "nope").code == 3
         done = probed.run("settings", "discount", "get", "PERCNT")
         assert (done.code, "did you mean 'PERCENT'?" in done.err) == (2, True)

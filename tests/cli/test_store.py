@@ -171,7 +171,7 @@ class TestMoving:
         assert path.stat().st_mode & 0o777 == 0o600
 
     def test_export_and_import(self, shop, tmp_path):
-        """What was exported is imported; protected values stay."""
+        """Exported rows are imported; protected values stay."""
         shop.plugin("discount")
         shop.wish(discount=True)
         path = tmp_path / "backup.json"

@@ -1,4 +1,4 @@
-"""``activate``, ``deactivate``, ``probe``: what is stored, and what is refused."""
+"""``activate``, ``deactivate``, ``probe``: stored states, and refusals."""
 
 from __future__ import annotations
 
@@ -88,14 +88,14 @@ class TestActivate:
         assert (done.code, done.out.splitlines()[:2]) == (0, ["✓ discount: on", "✓ loyalty: on"])
 
     def test_needs_of_needs(self, filled):
-        """--cascade switches on what is needed indirectly, too."""
+        """--cascade switches on indirect dependencies, too."""
         filled.plugin("far", metadata="Requires-Dist: shop-loyalty\n")
 
         assert filled.run("activate", "far", "--cascade").code == 0
         assert wanted(filled) == ["discount", "far", "loyalty"]
 
     def test_all_but_some(self, filled):
-        """--all takes what is off; without names and without --all nothing is done."""
+        """--all takes inactive plugins; without names and without --all nothing is done."""
         done = filled.run("activate", "--all", "--exclude", "crash", "--exclude", "broken")
 
         assert (done.code, wanted(filled)) == (0, ["discount", "loyalty"])
@@ -138,7 +138,7 @@ class TestDeactivate:
 
         done = filled.run("deactivate", "discount", "loyalty")
 
-        # At no time does one serve without what it needs.
+        # At no time does one serve without its dependencies.
         assert (done.code, done.out.splitlines()[:2]) == (0, ["✓ loyalty: off", "✓ discount: off"])
         assert wanted(filled) == []
 

@@ -74,7 +74,7 @@ def changes(old: Contract, new: Contract) -> list[tuple[str, str, str]]:
 
 
 def test_a_registry_and_its_specs_have_the_same_contract() -> None:
-    """What a registry offers is what its specs say; the registry need not be loaded."""
+    """A registry's interface is that of its specs; the registry need not be loaded."""
     with PluginRegistry(
         "shop", host_version="2.4", hookspecs=[Hooks], mixins=[PRINTING]
     ) as registry:
@@ -158,7 +158,7 @@ DAMAGED = [
 
 @pytest.mark.parametrize(("content", "field", "reason"), DAMAGED)
 def test_a_damaged_file_is_told_with_its_field(tmp_path, content, field, reason) -> None:
-    """The error has the field as a value, and the message what to do."""
+    """The error has the field as a value, and the message the remedy."""
     file = tmp_path / "shop.json"
     file.write_bytes(content)
 
@@ -369,7 +369,7 @@ TYPES = st.recursive(
 
 @given(TYPES, TYPES, TYPES)
 def test_fitting_is_an_order(first, second, third) -> None:
-    """Each type fits itself and any union with it, and what fits twice in a row fits at once."""
+    """Each type fits itself and any union with it, and fitting is transitive."""
     one, two, three = map(parse, (first, second, third))
 
     assert accepts(one, one, {}).fits
@@ -401,7 +401,7 @@ def test_fitting_is_an_order(first, second, third) -> None:
     ],
 )
 def test_values_fit_as_python_has_it(wide, narrow, fits) -> None:
-    """A type is the set of its values; what is not known here is neither yes nor no."""
+    """A type is the set of its values; an unknown type is neither yes nor no."""
     assert accepts(parse(wide), parse(narrow), {}).fits is fits
 
 

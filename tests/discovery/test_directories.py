@@ -16,7 +16,7 @@ from plugreg.records import Source, Stage
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Yield an empty plugin folder, and forget what was imported from it afterwards."""
+    """Yield an empty plugin folder, and forget its imported modules afterwards."""
     # Python would write bytecode beside the sources, whatever the environment of the tests says.
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     folder = tmp_path / "plugins"
@@ -136,7 +136,7 @@ class TestClasses:
         assert values(folder) == [("a", "shop:A")]
 
     def test_a_mere_base_is_no_plugin(self, folder):
-        """A base without a name of its own only hands down what it has."""
+        """A base without a name of its own only hands down its attributes."""
         write(
             folder,
             "shop.py",
