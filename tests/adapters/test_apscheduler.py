@@ -378,7 +378,7 @@ class TestChangesOfClocks:
         assert due > now
 
     def test_a_clock_that_was_ahead_and_is_set_is_followed(self):
-        """A run that was due by the wrong time does not delay a run that is due by the right time."""
+        """A run that is due by the wrong time does not delay one that is due by the right time."""
         trigger = _CalendarTrigger("0 0 * * *", UTC)
         assert trigger.get_next_fire_time(at(2036, 1, 1), at(2026, 1, 1, 5)) == at(2026, 1, 2)
 
