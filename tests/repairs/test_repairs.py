@@ -96,6 +96,59 @@ def test_a_failed_plugin_is_named_by_its_stage(start):
     assert registry.repairs() == ()
 
 
+def test_a_module_that_cannot_be_imported(start, site, monkeypatch):
+    """The text is the exception, and switching the plugin off ends it."""
+    monkeypatch.syspath_prepend(site.folder)
+    site.dist(
+        "shop-milk",
+        entry_points={"shop.plugins": {"milk": "shop_milk:Milk"}},
+        modules={"shop_milk.py": "raise RuntimeError('sour')\n"},
+    )
+    registry = start()
+    registry.activate("milk")
+    (repair,) = registry.repairs()
+    assert found(registry) == {("P003", "milk")}
+    assert (repair.severity, "RuntimeError: sour" in repair.text) == ("error", True)
+    action_of(registry, "P003", "deactivate").run()
+    assert registry.repairs() == ()
+
+
+class Cold(Plugin):
+    """Fails while it is switched on, or off."""
+
+    is_off = False
+
+    @hookimpl
+    def plugreg_activated(self):
+        if not self.is_off:
+            raise ValueError("cold")
+
+    @hookimpl
+    def plugreg_deactivating(self):
+        raise ValueError("still cold")
+
+
+def test_a_plugin_that_fails_while_it_is_activated(start):
+    """It is an error until it is tried again with success, or is switched off."""
+    registry = start(builtin=[Cold])
+    registry.activate("cold")
+    assert ("P005", "cold") in found(registry)
+    (repair,) = [repair for repair in registry.repairs() if repair.code == "P005"]
+    assert (repair.severity, "ValueError: cold" in repair.text) == ("error", True)
+    assert {"reset", "deactivate"} <= {action.name for action in repair.actions}
+
+
+def test_a_plugin_that_fails_while_it_is_switched_off(start):
+    """It is off, and the warning says that something may be left behind."""
+    registry = start(builtin=[type("Warm", (Cold,), {"NAME": "warm", "is_off": True})])
+    registry.activate("warm")
+    assert registry.repairs() == ()
+    registry.deactivate("warm")
+    assert found(registry) == {("P007", "warm")}
+    (repair,) = registry.repairs()
+    assert (repair.severity, "ValueError: still cold" in repair.text) == ("warning", True)
+
+
 def test_failing_calls_are_a_warning_and_an_open_circuit_can_be_closed(start):
     """The plugin is in service, so that it is no error; resetting closes the circuit."""
     registry = start(circuit=CircuitPolicy(max_failures=2))
