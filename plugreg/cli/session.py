@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import ExitStack, redirect_stderr
 from io import StringIO
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from plugreg._support.lazy import lazy
 from plugreg.cli.faults import Fault, fault_of, refused, usage
 from plugreg.cli.output import Output, only_answers
 from plugreg.exceptions import RecordCorruptError
@@ -66,7 +68,7 @@ class Session:
             StorageError: If the store cannot be read.
         """
         if self._registry is None:
-            registry = self._open().in_safe_mode()
+            registry = self._host.in_safe_mode()
             self._closing.callback(registry.close)
             registry.load()
             self._registry = registry
@@ -81,7 +83,7 @@ class Session:
             storage = open_storage(self.store)
             self._closing.callback(storage.close)
             return storage
-        return self._open().storage
+        return self._host.storage
 
     def note_memory(self) -> None:
         """Tell the operator that a change ends with the command, where nothing stores it."""
@@ -106,7 +108,7 @@ class Session:
         from plugreg.contract import Contract
 
         if file is None:
-            return Contract.of(self._open())
+            return Contract.of(self._host)
         try:
             return Contract.read(file)
         except OSError as error:
@@ -114,6 +116,11 @@ class Session:
                 f"contract {file!r} cannot be read: {error.strerror}",
                 "write it where the host is installed: plugreg contract dump FILE",
             ) from error
+
+    @property
+    def directories(self) -> tuple[str | os.PathLike[str], ...]:
+        """The host's folders of plugins. Nothing is loaded."""
+        return tuple(self._host.options.directories)
 
     @property
     def app_name(self) -> str | None:
@@ -212,7 +219,8 @@ class Session:
         """Close the registry and the store."""
         self._closing.close()
 
-    def _open(self) -> PluginRegistry:
+    @lazy
+    def _host(self) -> PluginRegistry:
         """Return the registry of the host, as it is made there."""
         from plugreg.cli.hosts import as_registry, open_app, open_store
 

@@ -23,7 +23,7 @@ def check(contract: ContractTerms, project: PluginProject) -> tuple[Finding, ...
     Raises:
         MissingExtraError: If griffe is not installed.
     """
-    findings = list(_check_range(contract, project))
+    findings = list(_check_range(contract, project)) if project.has_package else []
     place = "pyproject.toml" if project.folder else "METADATA"
     if not project.entry_points:
         where = "pyproject.toml" if project.folder else "entry_points.txt"
@@ -40,7 +40,8 @@ def check(contract: ContractTerms, project: PluginProject) -> tuple[Finding, ...
             findings.append(code.at(error.where, f"entry point {name!r}: {error.reason}"))
             continue
         findings += _check_source(contract, source)
-        findings += _check_age(contract, project, source, place)
+        if project.has_package:
+            findings += _check_age(contract, project, source, place)
     return tuple(dict.fromkeys(findings))
 
 

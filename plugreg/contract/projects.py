@@ -8,7 +8,7 @@ import sys
 import tempfile
 import tomllib
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from configparser import ConfigParser, Error
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +20,7 @@ from plugreg._support.frozen import Frozen
 from plugreg._support.slugs import near
 from plugreg.contract.exceptions import NoPluginError
 from plugreg.discovery import discover
+from plugreg.discovery.directories import find as find_in_directory
 from plugreg.discovery.facts import describe, headers
 
 
@@ -35,6 +36,7 @@ class PluginProject(Frozen):
         folder: The folder with its ``pyproject.toml``, None for a wheel.
         is_built: Whether it is a built distribution, not its sources.
         groups: The groups of all its entry points.
+        has_package: Whether it is a distribution; a folder of plugins has modules alone.
     """
 
     entry_points: Mapping[str, str]
@@ -45,6 +47,7 @@ class PluginProject(Frozen):
     folder: str | None = None
     is_built: bool = True
     groups: tuple[str, ...] = ()
+    has_package: bool = True
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -58,7 +61,11 @@ class PluginProject(Frozen):
 
 @contextmanager
 def open_project(
-    target: str | os.PathLike[str], group: str, path: Sequence[str] | None = None
+    target: str | os.PathLike[str],
+    group: str,
+    path: Sequence[str] | None = None,
+    *,
+    directories: Iterable[str | os.PathLike[str]] = (),
 ) -> Iterator[PluginProject]:
     """Yield the project of a wheel, a folder, or an installed plugin.
 
@@ -69,6 +76,7 @@ def open_project(
         target: The path or slug.
         group: The host's entry-point group.
         path: Folders where installed plugins are searched, instead of ``sys.path``.
+        directories: The host's folders of plugins, which are searched after these.
 
     Raises:
         NoPluginError: If there is no such plugin, or the wheel cannot be read.
@@ -80,12 +88,13 @@ def open_project(
         return
     is_path = not isinstance(target, str) or os.sep in name or "/" in name or name in (".", "..")
     installed = {} if is_path else installed_projects(group, path, slug=name)
-    if name in installed:
-        yield installed[name]
+    in_folders = {} if is_path or installed else directory_projects(directories)
+    if found := installed.get(name) or in_folders.get(name):
+        yield found
     elif Path(target).is_dir():
         yield folder_project(Path(target), group)
     else:
-        known = [spec.slug for spec in discover(group, path)]
+        known = [*(spec.slug for spec in discover(group, path)), *in_folders]
         raise NoPluginError(name, f"no file, folder or plugin has this name{near(name, known)}")
 
 
@@ -115,6 +124,30 @@ def installed_projects(
                     "origin": _origin(spec.path),
                 },
             )
+    return found
+
+
+def directory_projects(
+    directories: Iterable[str | os.PathLike[str]],
+) -> dict[str, PluginProject]:
+    """Return the plugins in folders of plugins by slug, the first of each.
+
+    Args:
+        directories: The folders.
+    """
+    found: dict[str, PluginProject] = {}
+    for directory in directories:
+        folder = str(Path(directory).absolute())
+        for spec in find_in_directory(folder).specs:
+            project = PluginProject(
+                entry_points={spec.slug: spec.value},
+                requires=(),
+                search=(folder,),
+                shown=folder,
+                metadata={},
+                has_package=False,
+            )
+            found.setdefault(spec.slug, project)
     return found
 
 
@@ -151,15 +184,21 @@ def _wheel(wheel: Path, folder: Path, group: str) -> PluginProject:
 
 
 def folder_project(folder: Path, group: str) -> PluginProject:
-    """Return the project of a folder with ``pyproject.toml``.
+    """Return the project of a folder with ``pyproject.toml``, or of a folder of plugins.
 
     Args:
         folder: The folder.
         group: The host's entry-point group.
 
     Raises:
-        NoPluginError: If the folder has no ``pyproject.toml`` with a ``[project]`` table.
+        NoPluginError: If the folder has no ``pyproject.toml`` with a ``[project]`` table, and no
+            plugin either.
     """
+    if not (folder / "pyproject.toml").exists() and (found := directory_projects([folder])):
+        points = {
+            slug: value for each in found.values() for slug, value in each.entry_points.items()
+        }
+        return next(iter(found.values())).__replace__(entry_points=points)
     project = read_pyproject(folder).get("project")
     if not isinstance(project, dict):
         raise NoPluginError(str(folder), "its pyproject.toml has no [project]")

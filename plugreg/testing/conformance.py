@@ -91,19 +91,17 @@ def _subject(cls: type[Conformance]) -> tuple[Subject, Mapping[str, str]]:
         project = folder_project(folder, contract.group)
         points = {name: each for name, each in project.entry_points.items() if each == value}
         project = project.__replace__(entry_points=points)
-        has_package = True
     else:
-        project, has_package = _installed(contract.group, value), False
+        project = _installed(contract.group, value)
     [slug, *_] = [*map(slugify, project.entry_points)]
     subject = Subject(
         contract,
         value,
         slug,
         project,
-        has_package=has_package,
         make_host=_host_maker(cls, contract, slug),
     )
-    return subject, project.settings.get("exempt", {}) if has_package else {}
+    return subject, project.settings.get("exempt", {})
 
 
 def _value_of(plugin: Any) -> str:
@@ -199,6 +197,7 @@ def _installed(group: str, value: str) -> PluginProject:
         search=search,
         shown=str(Path.cwd()),
         metadata={},
+        has_package=False,
     )
 
 

@@ -31,6 +31,22 @@ class ImportedName(NamedTuple):
     is_late: bool
 
 
+def faults(project: PluginProject, host: str) -> Iterator[Symptom]:
+    """Yield what is wrong with a distribution, and with the imports of its modules.
+
+    Args:
+        project: The distribution. Modules without one are asked for late imports alone.
+        host: The host's distribution, which need not be installed.
+    """
+    imports = import_faults(project, host, whole=project.has_package)
+    if project.has_package:
+        yield from metadata_faults(project)
+        yield from name_faults(project)
+        yield from imports
+    else:
+        yield from (seen for seen in imports if seen.code == "K310")
+
+
 def metadata_faults(project: PluginProject) -> Iterator[Symptom]:
     """Yield missing metadata of a distribution.
 

@@ -44,7 +44,6 @@ class Subject:
         value: ``module:attribute`` of the plugin.
         slug: Its slug.
         project: Its distribution.
-        has_package: Whether the distribution is to be checked, too.
         make_host: Makes a host with the plugin in this process. None tries its life in a child.
     """
 
@@ -55,33 +54,23 @@ class Subject:
         slug: str,
         project: PluginProject,
         *,
-        has_package: bool = True,
         make_host: MakeHost | None = None,
     ) -> None:
         self.contract = contract
         self.value = value
         self.slug = slug
         self.project = project
-        self.has_package = has_package
         self._make_host = make_host
 
     @lazy
     def contract_findings(self) -> tuple[Finding, ...]:
         """The findings of the contract check in the sources."""
-        found = check(self.contract, self.project)
-        of_package = ("K108", "K109", "K110", "K113")
-        return tuple(each for each in found if self.has_package or each.code not in of_package)
+        return check(self.contract, self.project)
 
     @lazy
     def packaged(self) -> tuple[Symptom, ...]:
         """The observations of the distribution and of imports in its sources."""
-        names = (packaging.metadata_faults, packaging.name_faults) if self.has_package else ()
-        found = [seen for look in names for seen in look(self.project)]
-        imports = packaging.import_faults(
-            self.project, canonical(self.contract.distribution), whole=self.has_package
-        )
-        of_package = () if self.has_package else ("K003", "K005")
-        return (*found, *(seen for seen in imports if seen.code not in of_package))
+        return tuple(packaging.faults(self.project, canonical(self.contract.distribution)))
 
     @lazy
     def imported(self) -> tuple[Symptom, ...]:

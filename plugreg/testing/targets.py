@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from plugreg._support.frozen import replace
@@ -11,6 +11,7 @@ from plugreg._support.slugs import canonical, slugify
 from plugreg.contract import Contract, NoPluginError
 from plugreg.contract.projects import (
     PluginProject,
+    directory_projects,
     installed_projects,
     open_project,
     read_pyproject,
@@ -19,12 +20,17 @@ from plugreg.testing.checks import KitReport, run_checks
 from plugreg.testing.subject import Subject
 
 
-def check_target(contract: Contract, target: str | os.PathLike[str]) -> KitReport:
+def check_target(
+    contract: Contract,
+    target: str | os.PathLike[str],
+    directories: Iterable[str | os.PathLike[str]] = (),
+) -> KitReport:
     """Run all checks on a wheel, a folder or an installed plugin, in children.
 
     Args:
         contract: The contract of the host.
-        target: The wheel, the folder with ``pyproject.toml``, or the slug.
+        target: The wheel, the folder with ``pyproject.toml`` or with plugins, or the slug.
+        directories: The host's folders of plugins.
 
     Returns:
         The findings about all plugins of the target.
@@ -33,20 +39,23 @@ def check_target(contract: Contract, target: str | os.PathLike[str]) -> KitRepor
         NoPluginError: If there is no such plugin.
         MissingExtraError: If griffe or hypothesis is not installed.
     """
-    with open_project(target, contract.group) as project:
+    with open_project(target, contract.group, directories=directories) as project:
         return _check(contract, project, os.fspath(target))
 
 
-def check_all(contract: Contract) -> tuple[KitReport, ...]:
-    """Run all checks on each installed plugin of the host, in children.
+def check_all(
+    contract: Contract, directories: Iterable[str | os.PathLike[str]] = ()
+) -> tuple[KitReport, ...]:
+    """Run all checks on each plugin of the host, in children.
 
     Args:
         contract: The contract of the host.
+        directories: The host's folders of plugins.
 
     Raises:
         MissingExtraError: If griffe or hypothesis is not installed.
     """
-    found = installed_projects(contract.group)
+    found = {**directory_projects(directories), **installed_projects(contract.group)}
     return tuple(_check(contract, project, slug) for slug, project in sorted(found.items()))
 
 

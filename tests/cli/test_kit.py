@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from plugreg.isolation import Isolated
 from plugreg.testing import CHECKS
 
 PROJECT = """
@@ -127,6 +128,25 @@ class TestCheck:
 
         assert one.code == 0, one.out
         assert (every.code, every.document["plugins"]) == (1, ["bad", "tea"])
+
+    def test_plugins_of_a_folder_are_checked_as_the_host_runs_them(self, shop, tmp_path):
+        """By slug, all together and by their folder, also where the host isolates them."""
+        folder = tmp_path / "plugins"
+        folder.mkdir()
+        (folder / "milk.py").write_text(FINE.replace("Tea", "Milk"), encoding="utf-8")
+        wraps = FINE.replace("Tea", "Sugar").replace("@hookimpl", "@hookimpl(wrapper=True)")
+        text = wraps.replace("return 1.0", "return (yield)")
+        (folder / "sugar.py").write_text(text, encoding="utf-8")
+        shop.options = {"directories": [folder], "isolate": {"milk": Isolated()}}
+        fine, every = shop.run("check", "milk"), shop.run("check", "--json")
+        place = shop.run("contract", "check", str(folder))
+
+        assert (fine.code, fine.out) == (0, "1 plugin checked: nothing is wrong\n")
+        assert every.document["plugins"] == ["milk", "sugar"]
+        assert [row["code"] for row in every.document["findings"]] == ["K701"]
+        assert (place.code, place.out) == (0, "")
+        assert "did you mean 'sugar'" in shop.run("check", "suga").err
+        assert not (folder / "__pycache__").exists()
 
     def test_an_unknown_plugin_ends_with_3(self, shop):
         """The exit code is that of every command, and the near name is there."""

@@ -45,15 +45,19 @@ def check(session: Session, *, target: str | None, contract_file: str | None) ->
     """Check plugins against their host: sources, package, import, life, calls, secrets.
 
     Without an argument the folder that you are in is checked if it has a plugin, else every
-    installed plugin. Plugins run in child processes alone. Findings are exempted with a reason in
+    plugin of the host. Plugins run in child processes alone. Findings are exempted with a reason in
     [tool.plugreg.check] of pyproject.toml. The exit code is 1 if a finding is an error.
     """
     session.project = Path(target or "").absolute()
     contract = session.contract(contract_file)
+    directories = () if contract_file else session.directories
     if target is None and Path("pyproject.toml").is_file() and _has_group(contract.group):
         target = "."
     try:
-        reports = check_all(contract) if target is None else (check_target(contract, target),)
+        if target is None:
+            reports = check_all(contract, directories)
+        else:
+            reports = (check_target(contract, target, directories),)
     except NoPluginError as error:
         message, _, remedy = str(error).partition("; ")
         raise CommandError(Fault(UNKNOWN, "unknown-plugin", message, remedy)) from error
