@@ -1,7 +1,7 @@
 """The program of an isolated plugin's process: it serves the calls of the host.
 
-The standard streams are the plugin's. The protocol has sockets of its own, and what the plugin
-prints cannot imitate it.
+The standard streams are the plugin's. The protocol has its own sockets, which the plugin's
+output cannot reach.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main(control: socket.socket, calls: socket.socket, ready: int, connect: Conn
 
 
 class Server:
-    """Answers requests: each line in its own thread, async implementations in one loop.
+    """Answers requests: each line in its own thread, async implementations in a single loop.
 
     Args:
         link: The control line.
@@ -109,7 +109,7 @@ class Server:
             self.send_logs()
 
     def send_logs(self) -> None:
-        """Send what is logged from now on, if the plugin has imported the module for it."""
+        """Send log records from now on, if the plugin has imported logging."""
         if not self._has_logs and "logging" in sys.modules:
             from plugreg.isolation.logs import HostLogs
 
@@ -117,7 +117,7 @@ class Server:
             HostLogs(self._link.send, self._level)
 
     def report(self, error: BaseException) -> bytes:
-        """Return an exception as data. What is to end the process ends it."""
+        """Return an exception as data. An exception that should end the process ends it."""
         if isinstance(error, SystemExit):
             code = error.code
             if code is not None and not isinstance(code, int):
@@ -181,7 +181,7 @@ class Server:
         asyncio.run_coroutine_threadsafe(self._serve_async(sock), self._loop)
 
     async def _serve_async(self, sock: socket.socket) -> None:
-        """Answer requests for async implementations; a closed line cancels the one under way."""
+        """Answer requests for async implementations; a closed line cancels the current call."""
         import asyncio
 
         loop, line = asyncio.get_running_loop(), Line(sock)

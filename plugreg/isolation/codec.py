@@ -1,6 +1,6 @@
-"""Codecs: the arguments and results of one function, from values to bytes and back.
+"""Codecs: the arguments and results of a function, from values to bytes and back.
 
-The JSON codec sends what the function's annotations describe. What JSON has itself goes as it is;
+The JSON codec sends values by the function's annotations. JSON values are sent unchanged;
 pydantic writes and reads the rest, and is imported when that is first needed. The pickle codec
 sends anything, and lets the other side run code.
 """
@@ -24,7 +24,7 @@ from plugreg.exceptions import ValueNotSentError
 from plugreg.isolation.data import LARGEST_VALUE, REMEDY, RESULT, too_large
 
 Fits = Callable[[Any], bool]
-"""Whether a value arrives as what it is when it is written as JSON."""
+"""Whether a value arrives unchanged when it is written as JSON."""
 
 _dumps: Final = json.JSONEncoder(separators=(",", ":")).encode
 _loads: Final = json.loads
@@ -32,7 +32,7 @@ _decode: Final = json.JSONDecoder().raw_decode
 
 
 class Signature(Frozen):
-    """What is sent of one function.
+    """The types that are sent for a function.
 
     Attributes:
         name: The hook, or ``mixin.method``.
@@ -46,7 +46,7 @@ class Signature(Frozen):
 
 
 class Codec:
-    """Sends the arguments and results of one function. Its subclasses say how.
+    """Sends the arguments and results of a function. Its subclasses define how.
 
     Args:
         signature: The function's.
@@ -137,7 +137,7 @@ class JsonCodec(Codec):
         try:
             whole = data if data.startswith(_TAGGED) else b"[%b]" % data
             return _read(self._result_adapter, whole)[0]
-        except Exception as error:  # noqa: BLE001 - what pydantic, and the value, may raise
+        except Exception as error:  # noqa: BLE001 - any exception of pydantic, or of the value
             with Guard():
                 raise self._refusal(RESULT, _loads(data), error) from None
             raise self._refusal(RESULT, None, error) from None
@@ -149,7 +149,7 @@ class JsonCodec(Codec):
             if _are_scalars(self._scalars, values):
                 return f"[{','.join([_WRITERS[type(v)](v) for v in values])}]".encode()
             if self._fits is not None and _all_fit(self._fits, values):
-                with suppress(ValueError):  # It refers to itself, as it is told below.
+                with suppress(ValueError):  # It refers to itself, which is reported below.
                     return _dumps(values).encode()
         for name, value in zip(names, values, strict=True):
             self._check_untyped(name, self._signature.arguments[name], value)
@@ -232,7 +232,7 @@ class PickleCodec(Codec):
 
     def unpack_arguments(self, data: bytes, names: Sequence[str] = ()) -> list[Any]:  # noqa: ARG002
         """Return the values."""
-        values: list[Any] = pickle.loads(data)  # noqa: S301 - the host says what it sends
+        values: list[Any] = pickle.loads(data)  # noqa: S301 - the host chose the codec
         return values
 
     def unpack_result(self, data: bytes) -> Any:
@@ -276,7 +276,7 @@ class OwnCodec(JsonCodec):
 
 
 def is_json(value: Any) -> bool:
-    """Return whether JSON gives back the same value, in all its depth."""
+    """Return whether JSON returns the same value, in all its depth."""
     kind = type(value)
     if kind in (str, int, float, bool, NoneType):
         return True
@@ -316,7 +316,7 @@ def fits_json(kind: Any) -> Fits | None:
 def scalars_of(kind: Any) -> frozenset[type]:
     """Return the classes of values that are strings, numbers, booleans or None, and of this type.
 
-    A type with others in it has none that could be told by the class alone.
+    A type with others in it cannot be recognized by its class alone.
     """
     if kind is float:
         return frozenset({float, int})
@@ -403,7 +403,7 @@ _BYTES: Final = "$bytes"
 
 
 def _write(adapter: Any, values: tuple[Any, ...]) -> bytes:
-    """Return values as a JSON array. Raises what pydantic raises."""
+    """Return values as a JSON array. Raises exceptions of pydantic."""
     try:
         data: bytes = adapter.dump_json(values, warnings="error")
     except Exception:
@@ -415,7 +415,7 @@ def _write(adapter: Any, values: tuple[Any, ...]) -> bytes:
 
 
 def _read(adapter: Any, data: bytes) -> tuple[Any, ...]:
-    """Return the values of such an array. Raises what pydantic raises."""
+    """Return the values of such an array. Raises exceptions of pydantic."""
     if data.startswith(_TAGGED):
         found = json.loads(data[1:], object_hook=_untagged)
         return adapter.validate_python(found)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Values of mixins' methods and attributes as data: what JSON holds, and plugreg's own values.
+"""Values of mixins' methods and attributes as data: JSON values, and plugreg's own values.
 
 plugreg's own values are pickled, and only the plugin's process reads those.
 """
@@ -30,14 +30,14 @@ _OWN: Final = frozenset(
 """Module and name of the classes of such values."""
 
 RESULT: Final = "result"
-"""What stands for the name of an argument in an error about a result."""
+"""The name instead of an argument's in an error about a result."""
 
 REMEDY: Final = (
     "annotate the hook's specification, or trust the plugin with Isolated(codec='pickle')"
 )
 
 LARGEST_VALUE: Final = LARGEST - 1024
-"""The most bytes of what is sent of one call; the rest of a frame is for its first line."""
+"""The most bytes of a call's values; the rest of a frame is for its first line."""
 
 MOST_ITEMS: Final = 10_000
 """How many values of an iterator are sent: it may have no end."""

@@ -1,4 +1,4 @@
-"""What the plugin's process tells the host of the plugin, as data."""
+"""The description of a plugin that its process sends to the host, as data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from plugreg.plugin import Plugin
 from plugreg.records import LoadedPlugin
 
 _NOT_DATA: Final = frozenset({"SETTINGS", "USER_SETTINGS", "PUBLISH_DATE"})
-"""Attributes that are told otherwise."""
+"""Attributes that are sent in another way."""
 
 if TYPE_CHECKING:
     from plugreg.isolation.codec import Codec
@@ -53,7 +53,7 @@ def describe_hooks(
 
 
 class Capable:
-    """The capabilities of plugins: which a class has, and what is called of them.
+    """The capabilities of plugins: those of a class, and their functions.
 
     Args:
         mixins: The host's table.
@@ -98,7 +98,7 @@ class Capable:
     def answers(
         self, plugin: Any, codecs: Mapping[tuple[bytes, str], Codec]
     ) -> dict[str, Callable[[bytes], bytes]]:
-        """Return what answers each call of a method, of a task and of a setting's function."""
+        """Return the functions for calls of methods, tasks and settings' functions."""
         found: dict[str, Callable[[bytes], bytes]] = {}
         for key, names in self.methods_of(plugin).items():
             for name in names:
@@ -122,7 +122,7 @@ class Capable:
 
 
 def describe_plugin(loaded: LoadedPlugin, capable: Capable) -> dict[str, Any]:
-    """Return what the host's stand-in for the plugin needs."""
+    """Return the data for the host's stand-in for the plugin."""
     plugin = loaded.plugin
     cls = plugin if isinstance(plugin, type) else type(plugin)
     attributes: dict[str, Any] = {}
@@ -168,7 +168,7 @@ def describe_plugin(loaded: LoadedPlugin, capable: Capable) -> dict[str, Any]:
 
 
 def has_settings(cls: type) -> bool:
-    """Return whether a class can declare settings; a process without any imports no more."""
+    """Return whether a class can declare settings; a process without any imports nothing else."""
     mixin = named("plugreg.mixins.settings", "SettingsMixin")
     return mixin is not None and issubclass(cls, mixin)
 

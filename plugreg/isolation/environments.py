@@ -15,7 +15,7 @@ from plugreg.install.generations import Generations
 
 
 class Program(NamedTuple):
-    """What to start: the interpreter, its flags, and the folders of modules.
+    """The program to start: the interpreter, its flags, and the folders of modules.
 
     ``path`` is that of the process, None for the interpreter's own. ``own`` are folders to append
     if they are missing, ``first`` those that come before all others once plugreg is imported.
@@ -32,7 +32,7 @@ class Program(NamedTuple):
 def program(
     python: str | os.PathLike[str] | None, environment: str | os.PathLike[str] | None
 ) -> Program:
-    """Return what to start for these options; see `plugreg.isolation.Isolated`.
+    """Return the program to start for these options; see `plugreg.isolation.Isolated`.
 
     Raises FileNotFoundError if there is no such environment, and InstallError if its serving
     generation cannot be found.

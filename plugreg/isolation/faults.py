@@ -68,7 +68,7 @@ def _known_error(explanation: Explanation, fields: Any) -> Exception | None:
                 known: Exception = kind(**fields)
                 return known
         kind = getattr(builtins, name, None) if not module else None
-        # What is no Exception, such as KeyboardInterrupt, would end the host.
+        # A BaseException such as KeyboardInterrupt would end the host.
         if isinstance(kind, type) and issubclass(kind, Exception):
             built: Exception = kind(*[plain(text) for text in fields.values()])
             return built

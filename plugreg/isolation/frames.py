@@ -16,7 +16,7 @@ LARGEST: Final = 512 * 1024 * 1024
 """The most bytes of a frame: a damaged length would ask for all memory."""
 
 LARGEST_BESIDE: Final = 64 * 1024 * 1024
-"""The same for what a process sends beside calls."""
+"""The same for messages beside calls."""
 
 _PREFIX: Final = 4
 _PIECE: Final = 65_536
@@ -25,18 +25,18 @@ _SHORT: Final = 4_096
 
 
 class BrokenFrameError(ConnectionError):
-    """What was received is no frame: the other side has written past the protocol."""
+    """The received bytes are no frame: the other side has violated the protocol."""
 
 
 def pack(body: bytes) -> bytes:
-    """Return the frame of a message. Raises ValueError for one that is too long."""
+    """Return the frame of a message. Raises ValueError if it is too long."""
     if len(body) > LARGEST:
         raise ValueError(f"a message has {len(body)} bytes, and no more than {LARGEST} are sent")
     return len(body).to_bytes(_PREFIX, "big") + body
 
 
 class FrameReader:
-    """Puts frames together from what was received. It does not read itself.
+    """Assembles frames from received bytes. It does not read itself.
 
     Args:
         largest: The most bytes of a frame.
@@ -57,7 +57,7 @@ class FrameReader:
         return not self._data and self._long is None
 
     def feed(self, piece: bytes) -> bytes | None:
-        """Take what was received; return a frame that is complete by that, else None.
+        """Take received bytes; return a frame if it is complete, else None.
 
         Raises BrokenFrameError for a length that no frame has.
         """
@@ -103,7 +103,7 @@ class FrameReader:
 
 
 class Line:
-    """One end of a connection that sends and receives frames, one thread at a time.
+    """An end of a connection that sends and receives frames, one thread at a time.
 
     Args:
         sock: The socket, which belongs to the line from now on. It stays in blocking mode.
@@ -151,8 +151,8 @@ class Line:
         """Return the next frame.
 
         Raises TimeoutError where nothing comes for too long, and at the deadline of
-        ``time.monotonic``, EOFError where the other side is closed, and BrokenFrameError for what
-        is no frame.
+        ``time.monotonic``, EOFError where the other side is closed, and BrokenFrameError for
+        invalid bytes.
         """
         reader = self._reader
         try:
@@ -188,7 +188,7 @@ class Line:
         return frame
 
     def feed(self, piece: bytes) -> bytes | None:
-        """Take what was received otherwise; return a frame that is complete, else None."""
+        """Take bytes that were received elsewhere; return a complete frame, else None."""
         return self._reader.feed(piece) if piece else self._reader.next()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The guardian: the first process of an isolated plugin, which forks the one with the plugin.
+"""The guardian: the first process of an isolated plugin, which forks the process with the plugin.
 
 It is imported by its own name, and imports nothing of plugreg, so that it stays small. It waits for
 the end of the plugin's process, or of the host, whose socket closes then. It does so though the
@@ -28,7 +28,7 @@ def main(*places: str) -> None:
     """Fork the plugin's process; in it, serve the host; here, guard it.
 
     Without the descriptors of the two sockets this process serves, and connects to the host by
-    what it reads from stdin.
+    data that it reads from stdin.
     """
     del sys.path[0], sys.modules[__name__], sys.argv[1:]
     if not places:
@@ -63,7 +63,7 @@ def connect(port: int, key: str) -> "socket.socket":
 
 
 def serve(control: int, calls: int, ready: int = -1) -> None:
-    """Import what serves the host by the path that the host sends, and hand over to it."""
+    """Import the server by the path that the host sends, and hand over to it."""
     import socket
 
     first = socket.socket(fileno=calls)
@@ -107,7 +107,7 @@ def guard(plugin: int, control: int, tell: int) -> None:
         os.dup2(null, descriptor)
     poll = select.poll()
     poll.register(woken, select.POLLIN)
-    # No event is asked for but the end of the host, which is always told.
+    # No event is requested except the end of the host, which is always reported.
     poll.register(control, getattr(select, "POLLRDHUP", 0))
     has_host = True
     while not asked and not has_ended(plugin):
@@ -134,13 +134,13 @@ def has_ended(process: int) -> bool:
 
 
 def end_adopted() -> None:
-    """Kill every process that has become a child of this one, until there is none."""
+    """Kill every process that has become a child of this process, until there is none."""
     while True:
         for process in children():
             with suppress(OSError):
                 os.kill(process, signal.SIGKILL)
         try:
-            # What a killed process leaves becomes a child, too.
+            # Children of a killed process become children, too.
             os.waitpid(-1, 0)
         except ChildProcessError:
             return

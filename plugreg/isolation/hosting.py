@@ -16,11 +16,11 @@ from plugreg.isolation.plugins import HostParts, IsolatedPlugins
 
 
 def isolation_of(isolate: Any, environment: Path | None) -> MakeIsolation:
-    """Return what makes the isolated plugins of a registry.
+    """Return the factory of the isolated plugins of a registry.
 
     Args:
         isolate: The argument of `plugreg.PluginRegistry`.
-        environment: The folder of the installer, None without one.
+        environment: The folder of the installer, or None.
 
     Raises:
         TypeError: If it is neither an `Isolated` nor a mapping of slugs to such.

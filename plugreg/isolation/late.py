@@ -1,4 +1,4 @@
-"""Isolation for a host that isolates nothing itself: made once an installation has isolated one."""
+"""Isolation for a host that isolates nothing itself, made after an installation that isolates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class LateIsolation:
-    """Is nothing until there is an isolated plugin, and then what it makes.
+    """A placeholder until there is an isolated plugin; then it delegates to the factory's result.
 
     Args:
         environment: The folder of the installer.
@@ -41,7 +41,7 @@ class LateIsolation:
         return self._made is not None and self._made.isolates(spec)
 
     def load(self, spec: PluginSpec) -> Loading | None:
-        """Load a plugin in its process, None for one that is not isolated."""
+        """Load a plugin in its process, None if it is not isolated."""
         return None if self._made is None else self._made.load(spec)
 
     def open(self, slug: str, context: BoundContext) -> None:
@@ -55,7 +55,7 @@ class LateIsolation:
             self._made.settle(in_service)
 
     def process_of(self, plugin: object) -> object:
-        """Return facts on the process of a plugin, None for one that is not isolated."""
+        """Return facts on the process of a plugin, None if it is not isolated."""
         return None if self._made is None else self._made.process_of(plugin)
 
     def processes(self) -> Mapping[str, ProcessData]:

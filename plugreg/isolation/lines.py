@@ -1,4 +1,4 @@
-"""The lines on which a process is called: few, each for one call at a time."""
+"""The lines on which a process is called: few, each for a single call at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Waiter = Callable[[Line | None], object]
 
 
 class LinePool:
-    """The lines of one process, for threads and event loops alike. Thread-safe.
+    """The lines of a process, for threads and event loops alike. Thread-safe.
 
     Args:
         first: The line that is there.
@@ -38,7 +38,7 @@ class LinePool:
             return len(self._idle) < len(self._lines)
 
     def take(self, waiter: Waiter) -> Line | None:
-        """Return a free line; without one *waiter* gets it later, and None is returned.
+        """Return a free line; if there is none, return None, and *waiter* gets a line later.
 
         Raises OSError when no line can be made, and EOFError when the pool is closed.
         """
@@ -61,9 +61,9 @@ class LinePool:
             return line
 
     def wait(self) -> Line:
-        """Return a line as soon as one is free. Raises EOFError when the pool is closed."""
+        """Return a line as soon as a line is free. Raises EOFError when the pool is closed."""
         try:
-            # A free one is there nearly always.
+            # Nearly always a line is free.
             return self._idle.pop()
         except IndexError:
             pass
@@ -95,7 +95,7 @@ class LinePool:
             self._hand_on()
 
     def _hand_on(self) -> None:
-        """Give idle lines to those that wait, or close them."""
+        """Pass idle lines to waiters, or close them."""
         with self._lock:
             if self._is_closed:
                 self._close_idle()

@@ -32,7 +32,7 @@ Update = Callable[[Any], object]
 
 
 class HostLink:
-    """Sends what happens beside calls, and takes in what the host sends beside them.
+    """Sends messages beside calls, and receives the host's messages beside them.
 
     A thread of its own receives, from :meth:`open` to the end of the process. Any thread may use
     it.
@@ -59,7 +59,7 @@ class HostLink:
         threading.Thread(target=self._receive, name="plugreg control", daemon=True).start()
 
     def send(self, **message: Any) -> None:
-        """Send a message. A forked process sends none, and neither does one without a host."""
+        """Send a message. A forked process sends none, nor does a process without a host."""
         self._send(json.dumps(message).encode())
 
     def _send(self, data: bytes) -> None:

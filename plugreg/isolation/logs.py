@@ -1,4 +1,4 @@
-"""What is logged in the plugin's process, on its way to the host."""
+"""Log records of the plugin's process, on their way to the host."""
 
 from __future__ import annotations
 

@@ -12,20 +12,20 @@ from plugreg._support.frozen import Frozen
 
 
 class Isolated(Frozen):
-    """How one plugin runs in a process of its own.
+    """Options of a plugin that runs in its own process.
 
-    Nothing is started by making it. One value may serve many plugins.
+    Creating it starts nothing. A value may serve many plugins.
 
     Args:
-        timeout: Seconds that one call may take. The process of a call that takes longer is killed.
+        timeout: Seconds that a call may take. The process of a call that takes longer is killed.
         memory: Most bytes of address space of the process (RLIMIT_AS). None means no limit.
-        cpu_seconds: Most seconds of CPU time that one call may use (RLIMIT_CPU), rounded up to
+        cpu_seconds: Most seconds of CPU time that a call may use (RLIMIT_CPU), rounded up to
             whole seconds. None means no limit.
         start_timeout: Seconds that the process may take for each step of the activation.
         environment: Folder of an environment that was installed for the plugin, or a virtual
             environment. Its packages come before those of the host. None means the host's.
         python: Interpreter of the process. None means that of *environment*, else the host's.
-        codec: How values are sent. ``"json"`` sends what the hook's annotations describe.
+        codec: Encoding of values. ``"json"`` sends values by the hook's annotations.
             ``"pickle"`` sends anything, and lets the plugin run code in the host: it is for
             plugins that are trusted and merely fragile.
         idle: Seconds without a call after which the process is ended; the next call starts it

@@ -1,4 +1,4 @@
-"""The isolated plugins of one registry: which they are, how they are made, and how they end."""
+"""The isolated plugins of a registry: which they are, how they are made, and how they end."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ _NEVER: Final = MappingProxyType(
         "plugreg_plugins": "it brings plugins, which are objects; give them entry points",
     }
 )
-"""The capability and the hook that hand over objects, and what is said of it."""
+"""The capability and the hook that return objects, with the reason of the refusal."""
 
 
 class HostParts(Frozen):
-    """What of a registry its isolated plugins need.
+    """The parts of a registry that its isolated plugins need.
 
     Attributes:
         host: The host's name.
@@ -89,7 +89,7 @@ class HostParts(Frozen):
 
 
 class _Around:
-    """The surroundings of one plugin.
+    """The surroundings of a plugin.
 
     The threads that listen to a process must not keep its registry alive.
     """
@@ -130,12 +130,12 @@ class _Around:
 
 
 class IsolatedPlugins:
-    """Makes the isolated plugins of one registry, and ends their processes.
+    """Makes the isolated plugins of a registry, and ends their processes.
 
     Args:
         given: Options by slug, or those of every plugin that is installed.
         stored: Returns the folder of each plugin that an installation has isolated, by slug.
-        parts: What of the registry it needs.
+        parts: The parts of the registry that it needs.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class IsolatedPlugins:
             remote.kill()
 
     def options_of(self, spec: PluginSpec) -> Isolated | None:
-        """Return how a plugin is isolated, None for one that is not."""
+        """Return the options of an isolated plugin, None if it is not isolated."""
         given = self._given
         if isinstance(given, Isolated):
             is_installed = spec.source in (Source.ENTRY_POINT, Source.DIRECTORY)
@@ -191,7 +191,7 @@ class IsolatedPlugins:
         return self.options_of(spec) is not None
 
     def load(self, spec: PluginSpec) -> Loading | None:
-        """Load a plugin in its process, None for one that is not isolated.
+        """Load a plugin in its process, None if it is not isolated.
 
         Nothing of it is imported here. Raises nothing because of the plugin.
         """
@@ -225,7 +225,7 @@ class IsolatedPlugins:
     def open(self, slug: str, context: BoundContext) -> None:
         """Get a plugin that was loaded last ready for service, if it is isolated.
 
-        Raises IsolationError for what cannot be isolated, and what its process raises.
+        Raises IsolationError if it cannot be isolated, and exceptions of its process.
         """
         made = self._made.pop(slug, None)
         if made is not None:
@@ -250,7 +250,7 @@ class IsolatedPlugins:
         return None if remote is None else remote.info
 
     def processes(self) -> Mapping[str, ProcessInfo]:
-        """Return facts on the process of each plugin that has one, by slug."""
+        """Return facts on the process of each isolated plugin, by slug."""
         infos = {remote.slug: remote.info for remote in list(self._remotes)}
         return {slug: info for slug, info in sorted(infos.items()) if info.pid is not None}
 
@@ -299,7 +299,7 @@ class IsolatedPlugins:
     def _loaded(
         self, spec: PluginSpec, remote: RemotePlugin, told: Mapping[str, Any]
     ) -> LoadedPlugin:
-        """Make the stand-in, and what gets it ready."""
+        """Make the stand-in, and the function that prepares it."""
         options = remote.options
         mixins = [mixin for mixin in self.parts.mixins.all() if mixin.key in told["mixins"]]
         refusals = [*_refusals(mixins, told)]

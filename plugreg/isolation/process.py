@@ -1,7 +1,7 @@
 """The process of an isolated plugin, as the host has it: started, listened to, and ended.
 
-Three threads of the host listen to it: one to the control line, which also waits for the end, and
-one to each standard stream. They end with the process.
+Three threads of the host listen to it: to the control line, which also waits for the end, and to
+both standard streams. They end with the process.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _MOST_ASKS: Final = 64
 _PIECE: Final = 65_536
 _LONGEST_LINE: Final = 8_192
 _KEPT: Final = 64 * 1024
-"""How many bytes are read at a time, held of one line, and kept of the end of stderr."""
+"""Bytes that are read at a time, held of a line, and kept of the end of stderr."""
 
 
 class Listener(NamedTuple):
-    """Who hears of what the process does, in a thread that listens to it.
+    """Callbacks for events of the process, in a thread that listens to it.
 
     ``log`` takes a logger's level and a string; ``asked`` a message of the process that wants an
     answer; ``scrub`` hides protected values in a string; ``ended`` is called once, when
@@ -51,7 +51,7 @@ class Listener(NamedTuple):
 
 
 class ChildProcess:
-    """One started process. It is ended by :meth:`stop` or :meth:`kill`, or ends itself.
+    """A started process. It is ended by :meth:`stop` or :meth:`kill`, or ends itself.
 
     Attributes:
         pid: Number of the process that runs the plugin; before it has said so, of the guardian.
@@ -62,11 +62,11 @@ class ChildProcess:
         reason: Why the host has killed it, or an empty string.
         version: Number of the values that it was sent last.
         callers: Of each call under way, the isolated plugins that wait for its caller.
-        asks: Is acquired for what the process asks of the host, until that is answered.
+        asks: Is acquired for a request of the process to the host, until it is answered.
         values: Those values, as `Surroundings.values` has them; they change under ``updating``.
-        stage: What the process said that it is about to do.
+        stage: The next step that the process has announced.
         sync: The lines for synchronous calls, as many as there are workers.
-        side: The lines for calls that are part of another one, or must not wait for any.
+        side: The lines for calls that are part of another call, or must not wait for any.
         more: The lines for async calls.
     """
 
@@ -120,9 +120,9 @@ class ChildProcess:
 
     @property
     def stderr(self) -> str:
-        """The end of what it has written to stderr, from the beginning of a line on."""
+        """The end of its output to stderr, from the beginning of a line on."""
         kept = b"".join(self._tail)
-        # What is left of a line that was cut may be a piece of a protected value.
+        # The rest of a line that was cut may be a piece of a protected value.
         return (kept.partition(b"\n")[2] if self._is_cut else kept).decode(errors="replace")
 
     @property
@@ -188,7 +188,7 @@ class ChildProcess:
             self.ended.wait(GRACE)
 
     def abandon(self) -> None:
-        """Close what a fork has inherited of a process that is its parent's."""
+        """Close descriptors that a fork has inherited of its parent's process."""
         for line in (self._control, self.first):
             line.close()
         for pool in self._pools:

@@ -35,7 +35,7 @@ ERROR: Final = b"error"
 
 
 class LoadRequest(NamedTuple):
-    """What the process needs to import and construct the plugin.
+    """The data with which the process imports and constructs the plugin.
 
     ``mixins`` are the capabilities: key, module and qualified name of the class, and the methods
     that are called from the host, None for a capability that cannot be isolated. ``level`` is that
@@ -56,7 +56,7 @@ class LoadRequest(NamedTuple):
 
 
 class Mirrored(NamedTuple):
-    """The values of the plugin as they are in the host: what was stored, and metadata."""
+    """The values of the plugin as they are in the host: stored settings, and metadata."""
 
     version: int | None
     values: Mapping[int | None, Mapping[str, tuple[Any, ...]]]
@@ -64,7 +64,7 @@ class Mirrored(NamedTuple):
 
 
 class BeginRequest(NamedTuple):
-    """What the process needs to serve: types, values, and what the host has fixed.
+    """The data with which the process serves: types, values, and overrides of the host.
 
     ``signatures`` has the kind of codec and the pickled `Signature` of each function, by operation
     and name.

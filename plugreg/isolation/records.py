@@ -17,7 +17,7 @@ class ProcessInfo(Frozen):
     Attributes:
         pid: Number of the process that runs the plugin, None while there is none.
         started: Time of its start, aware, in UTC; None while there is none.
-        restarts: How often another process took the place of one that ended, since activation.
+        restarts: How often an ended process was replaced, since activation.
         rss: Bytes of memory that it has now, None where the system does not say.
         cpu: Seconds of CPU time that it has used, None where the system does not say.
     """

@@ -1,4 +1,4 @@
-"""One isolated plugin, as the host calls it: in a process that is started again when it ended."""
+"""An isolated plugin, as the host calls it: in a process that is started again when it ended."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 
 class RemotePlugin:
-    """Calls one plugin in its process, and starts another process when that has ended.
+    """Calls a plugin in its process, and starts another process when that has ended.
 
     It lives from the loading of the plugin to its deactivation, and serves any thread and event
     loop. No process is left after :meth:`release`.
@@ -66,8 +66,8 @@ class RemotePlugin:
     Args:
         slug: The plugin.
         options: How it is isolated.
-        load: What the process needs to load the plugin.
-        around: What the host has around the plugin.
+        load: The request with which the process loads the plugin.
+        around: The surroundings of the plugin in the host.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class RemotePlugin:
 
         Args:
             context: The plugin's context in the host.
-            make: Returns what the process needs, from the values that hold now.
+            make: Returns the request for the process, from the current values.
             activated: The plugin's implementation of plugreg_activated, or None.
 
         Raises:
@@ -132,7 +132,7 @@ class RemotePlugin:
             child.stop(self.options.timeout)
 
     def forget(self) -> None:
-        """Close what this process, a fork, has inherited of its parent's."""
+        """Close descriptors that this process, a fork, has inherited from its parent."""
         for running in list(self._state.inherited()):
             if running.child is not None:
                 running.child.abandon()
@@ -185,7 +185,7 @@ class RemotePlugin:
         Args:
             name: The method, or the function of a setting.
             value: The bytes of the arguments.
-            is_side: Whether the call waits for no other one.
+            is_side: Whether the call waits for no other call.
         """
         return self._call(METHOD, name, value, self.options.timeout, is_side=is_side)
 
@@ -208,7 +208,7 @@ class RemotePlugin:
             child = asking or running.child
             if child is None or not child.is_usable:
                 child = self._ensure(running)
-            # The call that this one is part of, if there is one, has the other line.
+            # The call that this call is part of, if any, has the other line.
             pool = child.side if is_side or asking is not None else child.sync
             version = self._version(child)
             try:
@@ -235,7 +235,7 @@ class RemotePlugin:
             self._wait_for_end(child, error)
             raise self._died(child) from None
         except BaseException:
-            # Ctrl-C: the answer to this call must not become that of the next one.
+            # Ctrl-C: the answer to this call must not become that of the next call.
             child.kill("a call was interrupted")
             pool.drop(line)
             raise
@@ -284,7 +284,7 @@ class RemotePlugin:
             await waits.ended(child, 2 * GRACE)
             raise self._died(child) from None
         except BaseException:
-            # Cancelled: an async implementation is cancelled, too; another one goes on.
+            # Cancelled: an async implementation is cancelled, too; a synchronous one continues.
             if is_async:
                 pool.drop(line)
             else:
@@ -386,7 +386,7 @@ class RemotePlugin:
                     self._first_call(child, HOOK, self._activated.name, value)
             except BaseException as error:
                 child.kill("it cannot be activated again")
-                # Others say nothing of a process, and so would start one at each call.
+                # Other exceptions do not concern the process, and would start one at each call.
                 if type(error) in (PluginDiedError, PluginTimeoutError) or not isinstance(
                     error, Exception
                 ):
@@ -444,7 +444,7 @@ class RemotePlugin:
             raise self._died(child) from None
         return self._parse(child, frame, number)
 
-    # -- what the process tells --------------------------------------------------------------
+    # -- messages of the process -------------------------------------------------------------
 
     def _log(self, level: int, text: str) -> None:
         if self._logger.isEnabledFor(level):
@@ -470,7 +470,7 @@ class RemotePlugin:
             child.send(json.dumps({"reply": message["ask"], "error": error}).encode())
 
     def _answer(self, child: ChildProcess, message: Mapping[str, Any]) -> None:
-        # Whoever waits for this process waits for the answer, too.
+        # A caller that waits for this process waits for the answer, too.
         CALLERS.set(frozenset({(self, child)}.union(*list(child.callers))))
         reply: dict[str, Any] = {"reply": message["ask"]}
         with Guard() as guard:

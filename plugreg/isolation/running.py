@@ -1,4 +1,4 @@
-"""What a host process keeps of the process of an isolated plugin, and does for it."""
+"""The host's state of an isolated plugin's process, and the host's work for it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Surroundings(Protocol):
-    """What the host has around the plugin."""
+    """The surroundings of the plugin in the host."""
 
     slug: str
     """The plugin."""
@@ -63,7 +63,7 @@ class HookRow(NamedTuple):
 
 
 class Running:
-    """What one host process knows of the plugin's process; a fork begins without any."""
+    """The state of the plugin's process in a host process; a fork begins without any."""
 
     def __init__(self) -> None:
         self.lock = Lock()
@@ -77,13 +77,13 @@ def carry_out(
     options: Isolated,
     around: Surroundings,
 ) -> Any:
-    """Carry out what the plugin asks of its host, and return the answer as data.
+    """Carry out a request of the plugin to its host, and return the answer as data.
 
     Args:
         message: The request; it may be anything.
         context: The plugin's context in the host, None before it has one.
-        options: What the plugin may do.
-        around: What the host has around it.
+        options: The options of the plugin.
+        around: Its surroundings in the host.
 
     Raises:
         IsolationError: If the host does not allow it.

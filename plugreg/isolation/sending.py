@@ -13,7 +13,7 @@ from plugreg.isolation.frames import Line
 
 
 class Sender:
-    """Sends what the system takes at once; the rest, which is rare, in a thread of its own.
+    """Sends as much as the system takes at once; the rest, which is rare, in a separate thread.
 
     Thread-safe. Messages arrive in the order in which they are sent.
 

@@ -66,7 +66,7 @@ class Limits(NamedTuple):
             raise IsolationError(slug, reason) from None
 
     def begin_call(self) -> None:
-        """Let the CPU time of one call count from now."""
+        """Count the CPU time of a call from now."""
         if self.cpu_seconds is None:
             return
         import resource
@@ -79,14 +79,14 @@ class Limits(NamedTuple):
 
 
 class PluginService:
-    """One plugin, and what the host may ask of it.
+    """A plugin, and the requests of the host to it.
 
     It has no plugin before :meth:`load`, and answers no call before :meth:`begin`.
 
     Attributes:
-        hooks: What answers a call of each synchronous implementation, by attribute.
+        hooks: Functions for calls of synchronous implementations, by attribute.
         async_hooks: The same for async implementations.
-        methods: What answers a call of a mixin's method, by name.
+        methods: Functions for calls of mixins' methods, by name.
     """
 
     def __init__(self, link: HostLink) -> None:
@@ -128,7 +128,7 @@ class PluginService:
         return found | {"hooks": hooks} | describe_plugin(loaded, capable)
 
     def begin(self, request: BeginRequest, send_logs: Callable[[], object]) -> list[str]:
-        """Get ready for calls; return what cannot be sent, as sentences."""
+        """Get ready for calls; return faults of values that cannot be sent, as sentences."""
         assert self._loaded is not None
         assert self._capable is not None
         faults: list[str] = []

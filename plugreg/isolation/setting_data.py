@@ -39,7 +39,7 @@ Call = Callable[..., Any]
 def definitions_to_data(plugin: Any) -> dict[str, Any]:
     """Return the settings that a plugin declares, as it is loaded.
 
-    Faults of the declaration are told too, since the host cannot find them in the data.
+    Faults of the declaration are sent too, because the host cannot find them in the data.
     """
     if not issubclass(type(plugin), SettingsMixin):
         return {}

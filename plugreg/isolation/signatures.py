@@ -1,4 +1,4 @@
-"""What is sent of hooks and methods: their types, found in the host, and sent by name."""
+"""The signatures of hooks and methods: their types, found in the host, and sent by name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Opening(Frozen, kw_only=False):
-    """What gets an isolated plugin ready for service, once it has a context."""
+    """The preparation of an isolated plugin for service, once it has a context."""
 
     remote: RemotePlugin
     refusals: list[str]
@@ -69,7 +69,7 @@ class ReportCodec(OwnCodec):
 
 
 def signature_of(row: Mapping[str, Any], manager: PluginManager) -> Signature:
-    """Return what is sent of a hook: the arguments that the implementation and calls have."""
+    """Return the sent signature of a hook: the arguments of the implementation and of calls."""
     spec = manager.spec_function(row["hook"])
     arguments, optional = row["arguments"], row["optional"]
     if spec is None:
@@ -113,7 +113,7 @@ def typed_method(
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the annotations of a function; one that cannot be evaluated is left out."""
+    """Return the annotations of a function; those that cannot be evaluated are left out."""
     with Guard():
         return typing.get_type_hints(function, include_extras=True)
     found: dict[str, Any] = {}
@@ -127,7 +127,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _awaited(kind: Any) -> Any:
-    """Return what an awaitable of this type gives, or the type itself."""
+    """Return the result type of an awaitable of this type, or the type itself."""
     awaitables = (collections.abc.Awaitable, collections.abc.Coroutine)
     if typing.get_origin(kind) in awaitables:
         return typing.get_args(kind)[-1]

@@ -30,7 +30,7 @@ _MARKS: Final = ("optionalhook", "tryfirst", "trylast", "before", "after")
 """The options of an implementation that count in the host."""
 
 _ABSENT: Final = object()
-"""Stands for an argument that a call does not give."""
+"""Placeholder of an argument that a call does not pass."""
 
 
 class StandIn:
@@ -62,7 +62,7 @@ def make_stand_in(
 
     Args:
         remote: Calls the plugin.
-        description: What its process has told; it may be anything.
+        description: The description from its process; it may be anything.
         mixins: The capabilities that the plugin has and that can be isolated.
         hooks: Of each hook implementation, by its name, how it is called.
         typed: Of methods of the host's mixins, by ``mixin.method``, how they are called.
@@ -96,7 +96,7 @@ def make_stand_in(
 
 
 def _checked(slug: str, name: Any) -> str:
-    """Return the name of an attribute. Raises IsolationError for what is none."""
+    """Return the name of an attribute. Raises IsolationError if it is none."""
     is_name = type(name) is str and name.isidentifier() and not keyword.iskeyword(name)
     if not is_name or name.startswith("__") or name in (REMOTE, FOLDERS):
         raise IsolationError(slug, f"{name!r} cannot be the name of a method")

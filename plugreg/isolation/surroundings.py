@@ -1,4 +1,4 @@
-"""What the plugin has around it in its process: settings, metadata, logger, and the host's hooks.
+"""The surroundings of the plugin in its process: settings, metadata, logger, and host hooks.
 
 Values are read from a copy, which the host keeps up to date, and written through the host.
 """
@@ -40,8 +40,8 @@ class RemoteContext:
     Args:
         loaded: The plugin.
         link: The control line.
-        request: Values that hold now, and what the host has fixed.
-        send_logs: Begins to send what is logged to the host.
+        request: Current values, and overrides of the host.
+        send_logs: Begins to send log records to the host.
     """
 
     def __init__(

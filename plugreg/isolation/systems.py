@@ -27,7 +27,7 @@ CAN_FORK = hasattr(os, "fork") and hasattr(socket, "send_fds")
 """Whether a guardian can fork the process, and sockets be handed to it."""
 
 Send = Callable[[Mapping[str, Any], socket.socket | None], object]
-"""Sends a message over the control line, with a socket if there is one."""
+"""Sends a message over the control line, with a socket if given."""
 
 # It is imported, since Python keeps no bytecode of a script, and by this name alone.
 _BOOT: Final = (
@@ -54,7 +54,7 @@ class SystemProcess(Protocol):
         ...
 
     def has_started(self, pid: int) -> bool:
-        """Return whether a process is the one that was started; the plugin names the number."""
+        """Return whether a process is the started process; the plugin names the number."""
         ...
 
     def kill(self) -> None:
@@ -62,7 +62,7 @@ class SystemProcess(Protocol):
         ...
 
     def reap(self, pid: int) -> int:
-        """Wait for its end, end what it has left, and return its exit code.
+        """Wait for its end, end its remaining processes, and return its exit code.
 
         Args:
             pid: Number of the process with the plugin.
@@ -74,7 +74,7 @@ def start_process(program: Program, *, seconds: float, memory: int | None) -> Sy
     """Start a process for a plugin. Raises OSError.
 
     Args:
-        program: What to start.
+        program: The program to start.
         seconds: Most seconds that it may take to connect.
         memory: Most bytes of memory, for a system where the process cannot limit itself.
     """
@@ -162,7 +162,7 @@ class ConnectedProcess:
             return invitation.accept(self._seconds)
 
     def has_started(self, pid: int) -> bool:  # noqa: ARG002 - it is shown, and never signalled
-        """Return True: what was started on Windows may be a launcher of the process."""
+        """Return True: the started program on Windows may be a launcher of the process."""
         return True
 
     def kill(self) -> None:
@@ -179,7 +179,7 @@ class ConnectedProcess:
 
 
 class _Invitation:
-    """An address that one process knows the key to, until it has connected."""
+    """An address whose key only one process knows, until it has connected."""
 
     def __init__(self, popen: Popen[bytes]) -> None:
         self._popen = popen
@@ -193,7 +193,7 @@ class _Invitation:
         self._listener.close()
 
     def as_data(self) -> dict[str, Any]:
-        """Return what the process must know."""
+        """Return the data for the process."""
         return {"port": self._listener.getsockname()[1], "key": self._key}
 
     def accept(self, seconds: float) -> socket.socket:
@@ -211,7 +211,7 @@ class _Invitation:
         raise ConnectionError("its process does not connect to the host")
 
     def _is_known(self, near: socket.socket) -> bool:
-        """Return whether whoever has connected knows the key: any user of the machine may try."""
+        """Return whether the peer knows the key: any user of the machine may try."""
         near.settimeout(1.0)
         given = b""
         with suppress(OSError):
@@ -221,7 +221,7 @@ class _Invitation:
 
 
 class JobObject:
-    """On Windows, a job: what is in it ends when the host, or `close`, closes it.
+    """On Windows, a job: its processes end when the host, or `close`, closes it.
 
     Elsewhere nothing: the process leads a group, and limits itself.
     """

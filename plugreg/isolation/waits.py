@@ -1,6 +1,6 @@
 """Waiting for lines and frames in a coroutine, on asyncio or trio, without a thread.
 
-A loop without ``add_reader``, such as the default one of Windows, has a thread wait.
+A loop without ``add_reader``, such as the default loop of Windows, has a thread wait.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 async def free_line(pool: LinePool) -> Line:
-    """Return a line of a pool as soon as one is free. Raises EOFError when the pool is closed."""
+    """Return a line of a pool as soon as a line is free. Raises EOFError if the pool is closed."""
     loop = running_loop()
     arrived = loop.event()
     found: list[Line | None] = []
@@ -49,7 +49,7 @@ async def free_line(pool: LinePool) -> Line:
 
 
 async def exchange(line: Line, body: bytes, deadline: float) -> bytes:
-    """Send a frame and return the next one that arrives.
+    """Send a frame and return the next frame that arrives.
 
     Raises TimeoutError at the deadline of ``time.monotonic``, and as `Line.receive` does.
     """
