@@ -1,4 +1,4 @@
-"""The benchmarks run from end to end; what they measure is for their reader to judge."""
+"""The benchmarks run from end to end; their figures are for their reader to judge."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sites(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def run(folder: Path, *options: str) -> str:
-    """Run the benchmarks as make does, in a folder of its own; return what they print."""
+    """Run the benchmarks as make does, in a folder of its own; return their output."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}
     command = [sys.executable, str(FOLDER / "run.py"), "--quick", "--runs=1", *options]
     done = subprocess.run(
@@ -40,7 +40,7 @@ def run(folder: Path, *options: str) -> str:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Return the folder of a run of one small case, with what it wrote, and what it printed."""
+    """Return the folder of a run of one small case, with its files, and its output."""
     folder = tmp_path_factory.mktemp("benchmarks")
     return folder, run(folder, CASE, "--json=out.json", "--svg=pictures")
 

@@ -714,7 +714,7 @@ class TestOwnEvents:
         with ThreadPoolExecutor(1) as worker:
 
             def deliver(delivery):
-                # What another process has stored, so that the worker has something to take in.
+                # A change of another process, so that the worker has something to take in.
                 there.set_metadata("tea", {"at": len(heard)})
                 heard.append(worker.submit(registry.events.process, delivery).result(LONG))
 

@@ -53,7 +53,7 @@ from plugreg.exceptions import (
     ValueNotSentError,
 )
 
-# Each error with its fields, and what its message must say beside the subject.
+# Each error with its fields, and the required parts of its message beside the subject.
 ERRORS = [
     (PlugregError("text"), {}, ["text"]),
     (PluginNotFoundError("tea"), {"slug": "tea", "hint": ""}, ["'tea'", "registry.plugins"]),
@@ -229,7 +229,7 @@ CASES = pytest.mark.parametrize(
 
 @CASES
 def test_fields_and_message(error, fields, said):
-    """The fields are what the error was made from; the message has subject and remedy."""
+    """The fields are the arguments of the error; the message has subject and remedy."""
     assert {name: getattr(error, name) for name in fields} == fields
     for words in said:
         assert words in str(error)
@@ -323,7 +323,7 @@ def test_a_subclass_of_a_host_may_have_its_own_constructor():
     ],
 )
 def test_errors_are_of_the_kind_that_callers_expect(error, base):
-    """``except LookupError`` and the like catch what they should."""
+    """``except LookupError`` and the like catch the expected errors."""
     assert issubclass(error, base)
 
 
@@ -365,7 +365,7 @@ for code in sys.argv[1:]:
     ids=["packages", "drivers"],
 )
 def test_a_package_that_lacks_what_it_needs_is_not_called_missing(uses, tmp_path):
-    """Its error says what the import has raised, and how to repair it."""
+    """Its error has the import's exception, and the remedy."""
     for package, _ in uses:
         module = tmp_path / package / "__init__.py"
         module.parent.mkdir()

@@ -74,7 +74,7 @@ def load(make):
 
 
 def check(registry):
-    """Assert that the good plugin serves, and that what is told of the others can be sent."""
+    """Assert that the good plugin serves, and that data on the others can be sent."""
     assert registry.get("good").active
     assert 1 in registry.call("price", item="tea")
     told = json.dumps(registry.status(), ensure_ascii=False).encode()
@@ -142,7 +142,7 @@ class TestNames:
 
     @pytest.mark.parametrize("attribute", ["NAME", "TITLE", "VERSION"])
     def test_that_are_made_at_run_time(self, load, tmp_path, attribute):
-        """What a property gives, and cannot be stored, is told of and does not count."""
+        """The value of a property that cannot be stored is reported and does not count."""
         bad = plugin("bad", **{attribute: property(lambda self: "b\ud800")})
         with closing(TinyDBStorage(tmp_path / "store.json")) as storage:
             registry = load(Good, ("bad", bad), storage=storage)
@@ -152,7 +152,7 @@ class TestNames:
 
     @pytest.mark.parametrize("name", ["b\ud800", "x" * 300, "x" + " " * 2_000])
     def test_of_what_a_plugin_brings(self, load, tmp_path, name):
-        """The bringer stays in service, what it brought is refused."""
+        """The provider stays in service, the provided plugin is refused."""
         with closing(TinyDBStorage(tmp_path / "store.json")) as storage:
             registry = load(Good, bringing((name, Configured)), storage=storage)
             check(registry)
@@ -278,7 +278,7 @@ class TestResults:
         check(registry)
 
     def test_of_a_wrapper_are_handed_on_as_a_plain_list(self, load):
-        """What a list of a wrapper's own class would do later, it does not."""
+        """A list of a wrapper's own class does not do later work."""
 
         class Own(list):
             pass
@@ -451,7 +451,7 @@ class TestReloads:
             storage.fails_at = 0
             assert {slug: each.plugin for slug, each in registry.active.items()} == old
             assert sorted(registry.call("price", item="tea")) == [1, 5, 5]
-            # What was newly made is let go of, once, and what serves is not.
+            # New objects are released, once, and plugins in service are not.
             assert sorted(told) == sorted({*born} - {id(each) for each in old.values()})
         assert len(failed_at) > 1
         assert told.count(id(old["made"])) == 1
@@ -546,7 +546,7 @@ class TestBringing:
 
 class TestTheProcess:
     def test_another_asyncio(self, load, monkeypatch):
-        """What a plugin puts in asyncio's place decides nothing."""
+        """An object that a plugin puts in asyncio's place decides nothing."""
 
         def leave(self):
             sys.modules["asyncio"] = object()

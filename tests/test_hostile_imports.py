@@ -1,4 +1,4 @@
-"""Hostile files, distributions and import systems: what they do costs their plugins alone."""
+"""Hostile files, distributions and import systems: they cost their plugins alone."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def folder(tmp_path):
 
 
 def check(registry, *active):
-    """Assert that exactly these serve, and that what is told of the others can be sent."""
+    """Assert that exactly these serve, and that data on the others can be sent."""
     assert sorted(registry.active) == sorted(active)
     assert json.dumps(registry.status(), ensure_ascii=False).encode()
 
@@ -138,7 +138,7 @@ class TestNames:
             assert str(each.version).encode()
 
     def test_of_an_entry_point(self, load, site):
-        """What is too long for any answer is refused in a message that is not."""
+        """A name that is too long for any answer is refused in a message that is not."""
         long = "a." * 50_000
         site.dist("tea", entry_points=f"[{GROUP}]\n{'n' * 100_000} = hi_a:Tea\ntea = {long}b:c\n")
         registry = load(Good)
@@ -229,9 +229,9 @@ class TestTheImportSystem:
 
     @pytest.mark.parametrize("entry", ["Text('/nowhere')", "object()", "None", "5", "b'/x'"])
     def test_path_entries_that_are_odd(self, site, folder, entry):
-        """An entry of sys.path that is no path costs what is below it.
+        """An entry of sys.path that is no path costs the distributions below it.
 
-        In a process of its own, since what measures coverage walks sys.path too.
+        In a process of its own, since the measurement of coverage walks sys.path too.
         """
         site.dist(
             "milk",
@@ -257,7 +257,7 @@ class TestTheImportSystem:
 
     @pytest.mark.parametrize("act", ["sys.modules[5] = sys", "sys.modules[None] = None"])
     def test_keys_of_sys_modules_that_are_no_texts(self, load, folder, act):
-        """What a plugin puts in sys.modules stops neither its neighbours nor a reload."""
+        """An object that a plugin puts in sys.modules stops neither its neighbours nor a reload."""
         (folder / "bad.py").write_text(f"import sys\n{act}\n{source(3, 'Bad')}")
         registry = load(Good, directories=[folder])
         check(registry, "bad", "good", "tea")
@@ -298,7 +298,7 @@ class TestTheImportSystem:
         assert registry.errors == ()
 
     def test_imports_of_other_threads(self, load, folder):
-        """What comes and goes in sys.modules meanwhile stops no full reload."""
+        """Modules that come and go in sys.modules meanwhile stop no full reload."""
         for number in range(5):
             (folder / f"more{number}.py").write_text(source(3, f"More{number}"))
         registry = load(Good, directories=[folder])
@@ -378,7 +378,7 @@ class TestComingAndGoing:
     def test_a_broken_upgrade_stays_failed(self, load, site):
         """The old version's code does not come back under the new one's name.
 
-        What is repaired does, without any flag.
+        A repaired file does, without any flag.
         """
         site.dist(
             "tea",

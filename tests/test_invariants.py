@@ -1,4 +1,4 @@
-"""What always holds, as docs/reference/guarantees.md says it."""
+"""Guarantees that always hold, as docs/reference/guarantees.md has them."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def nothing(_registry: PluginRegistry) -> None:
 
 
 class TestOneFaultIsOnePluginsFault:
-    """No fault of any kind at any stage changes what another plugin does."""
+    """No fault of any kind at any stage changes another plugin's behaviour."""
 
     def test_in_the_constructor(self, fault: Callable[..., Any]) -> None:
         """The plugin is failed at ``init``."""
@@ -165,7 +165,7 @@ class TestOneFaultIsOnePluginsFault:
 
     @pytest.mark.parametrize("attribute", ["TITLE", "NAME", "VERSION", "PUBLISH_DATE", "SLUG"])
     def test_in_a_property(self, fault: Callable[..., Any], attribute: str) -> None:
-        """What a plugin states of itself may fail; it is active without it."""
+        """A plugin's metadata may fail; it is active without it."""
         check(type("Bad", (Bad,), {attribute: property(fault)}), Stage.INIT, nothing)
 
     def test_in_a_contract(self, fault: Callable[..., Any]) -> None:

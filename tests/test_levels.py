@@ -133,7 +133,7 @@ def test_importing_and_loading_stays_light() -> None:
 def test_importing_reads_no_file_and_starts_nothing() -> None:
     """Importing plugreg opens only modules, starts no thread and changes nothing global.
 
-    Opened files are counted with an audit hook, which sees what any part of the process opens.
+    Opened files are counted with an audit hook, which sees every file that the process opens.
     """
     code = (
         "import sys, threading, logging, signal, warnings, os\n"
@@ -178,7 +178,7 @@ def test_no_mutable_module_state() -> None:
 
 
 def test_public_names_are_sorted_and_there() -> None:
-    """``__all__`` is what there is, in alphabetical order, so that a diff of it reads well."""
+    """``__all__`` lists all names, in alphabetical order, so that a diff of it reads well."""
     assert list(plugreg.__all__) == sorted(plugreg.__all__)
     for name in plugreg.__all__:
         assert hasattr(plugreg, name), name

@@ -1,4 +1,4 @@
-"""Counting and timing calls, and looking up what runs."""
+"""Counting and timing calls, and looking up running calls."""
 
 from __future__ import annotations
 

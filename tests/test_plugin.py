@@ -1,4 +1,4 @@
-"""Plugin: what a class states, what it may not override, and binding to a registry."""
+"""Plugin: attributes of a class, final members, and binding to a registry."""
 
 # Class attributes are written here as plugin authors write them.
 
@@ -48,7 +48,7 @@ STATED = (
 
 
 class Context:
-    """A context that keeps what it is told in its own dicts."""
+    """A context that keeps its values in its own dicts."""
 
     def __init__(self, slug="bound", **settings):
         self.slug = Slug(slug)
@@ -103,7 +103,7 @@ class TestNames:
         assert plugin.slug == "from-entry-point"
 
     def test_name_and_title(self):
-        """NAME and TITLE hold; the title falls back to the name, the name to what is known."""
+        """NAME and TITLE hold; the title falls back to the name, the name to the known name."""
 
         class Bare(Plugin):
             pass
@@ -179,7 +179,7 @@ class TestFinal:
         assert Direct().slug == "coffee"
 
     def test_the_rest_may_be_overridden(self):
-        """What is not final can be overridden, and keyword arguments reach other bases."""
+        """A member that is not final can be overridden, and keyword arguments reach other bases."""
         seen = []
 
         class Base:
@@ -250,7 +250,7 @@ class TestUnbound:
 
 class TestBound:
     def test_every_verb_reaches_the_context(self):
-        """What a plugin says with its own verbs arrives, whole and in the right place."""
+        """Values that a plugin sets with its own verbs arrive, whole and in the right place."""
         plugin, context = Plugin(), Context(A=1)
         bind(plugin, context)
 

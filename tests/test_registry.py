@@ -186,7 +186,7 @@ class TestReadiness:
 
 class TestWishes:
     def test_new_plugins_are_off(self, registry: PluginRegistry) -> None:
-        """What was never seen before is found, stored with a number, and left off."""
+        """A new plugin is found, stored with a number, and left off."""
         records = registry.plugins
 
         assert [record.state for record in records.values()] == [PluginState.INACTIVE] * 3
@@ -232,7 +232,7 @@ class TestWishes:
             assert report.failures == ()
 
     def test_unknown_plugins_are_refused_with_a_near_name(self, registry: PluginRegistry) -> None:
-        """A slip of the pen is reported, with what was probably meant."""
+        """A slip of the pen is reported, with the probable meaning."""
         for method in (registry.activate, registry.deactivate, registry.get, registry.delete):
             with pytest.raises(PluginNotFoundError, match="did you mean 'coffee'"):
                 method("cofee")
@@ -268,7 +268,7 @@ class TestWishes:
             assert back.get("tea").pk == pk
 
     def test_blocked_plugins_stay_off_and_take_no_desired_state(self) -> None:
-        """What the host forbids is not loaded whatever is stored, and cannot be switched on."""
+        """A forbidden plugin is not loaded whatever is stored, and cannot be switched on."""
         storage = MemoryStorage()
         with make(storage=storage) as registry:
             registry.load()
@@ -306,7 +306,7 @@ class TestWishes:
     def test_safe_mode_loads_nothing_and_writes_nothing(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Mandatory plugins too stay off; what an operator changes counts at the next start."""
+        """Mandatory plugins too stay off; changes by an operator count at the next start."""
         monkeypatch.setenv("PLUGREG_SAFE_MODE", "1")
         storage = MemoryStorage()
         with make(storage=storage, mandatory={"coffee"}) as registry:
@@ -361,7 +361,7 @@ class TestSlugs:
             assert storage.read("plugins")["m-ller"] == old
 
     def test_a_name_without_latin_letters_is_refused_unless_slug_is_set(self) -> None:
-        """The record says what to set; with SLUG the plugin is found."""
+        """The record names the remedy; with SLUG the plugin is found."""
 
         class Japanese(Plugin):
             NAME = "日本語"
@@ -533,7 +533,7 @@ class TestReload:
                 registry.get("tea")
 
     def test_what_interrupts_a_load_leaves_no_trace(self, registry: PluginRegistry) -> None:
-        """Ctrl-C in a constructor ends the reload; what was newly made is let go, old stays."""
+        """Ctrl-C in a constructor ends the reload; new objects are released, old ones stay."""
         let_go = []
 
         class First(Plugin):
@@ -671,7 +671,7 @@ class TestByHand:
         assert not registry.active
 
     def test_a_blocked_one_is_refused(self) -> None:
-        """What the host forbids cannot come in by hand either."""
+        """A forbidden plugin cannot come in by hand either."""
         with make(blocked={"mine"}) as registry:
             registry.load()
             with pytest.raises(PluginBlockedError):
@@ -724,7 +724,7 @@ class TestBringing:
             assert list(again.active) == ["mother", "child"]
 
     def test_a_wrong_answer_costs_no_more_than_itself(self) -> None:
-        """The plugin stays active, and what was wrong is reported."""
+        """The plugin stays active, and the fault is reported."""
 
         class Mother(Plugin):
             @hookimpl
@@ -848,7 +848,7 @@ class TestLookUp:
             assert registry.get("bad").errors == (failure,)
 
     def test_status_is_data(self, registry: PluginRegistry) -> None:
-        """It counts what is in service, and every failure is three texts."""
+        """It counts plugins in service, and every failure is three strings."""
         registry.activate("tea")
         registry.activate("broken")
 
@@ -860,7 +860,7 @@ class TestLookUp:
         }
 
     def test_views_show_one_moment(self, registry: PluginRegistry) -> None:
-        """A mapping in hand is not changed by what is activated later."""
+        """A mapping in hand is not changed by later activations."""
         before = registry.active
         registry.activate("tea")
 
@@ -953,7 +953,7 @@ def test_a_plugin_that_reloads_whenever_it_was_loaded_is_stopped(
 
 
 def test_a_full_reload_takes_the_neighbours_of_a_folder_along(tmp_path: Any) -> None:
-    """What a plugin imports from beside itself is imported again with it."""
+    """A module that a plugin imports from beside itself is imported again with it."""
     (tmp_path / "one.py").write_text(
         "from plugreg import Plugin\n"
         "from . import helper\n"

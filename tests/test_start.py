@@ -1,6 +1,6 @@
-"""What a start touches: which modules come in, and which files are looked at. Counted, not timed.
+"""The effects of a start: imported modules, and opened files. Counted, not timed.
 
-Each count is made in a fresh interpreter, with an audit hook that sees what is opened and listed.
+Each count is made in a fresh interpreter, with an audit hook that sees opened and listed files.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ on = False
 
 
 def run(code, *arguments):
-    """Run code in a fresh interpreter that finds plugreg, and return what it prints as JSON."""
+    """Run code in a fresh interpreter that finds plugreg, and return its output as JSON."""
     root = Path(plugreg.__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
@@ -166,7 +166,7 @@ print(json.dumps(sorted(sys.modules)))
         assert set(HEAVY).isdisjoint(loaded)
 
     def test_a_start_without_plugins_brings_in_no_other_module(self):
-        """Each one costs every process of every host time. What is imported later costs few."""
+        """Each one costs every process of every host time. Later imports cost few."""
         loaded = run(
             """
             import json, sys
@@ -214,7 +214,7 @@ print(json.dumps(sorted(name for name in sys.modules if name.startswith("plugreg
         assert found == ["base", "mail", 1]
 
     def test_names_that_come_late_are_those_of_their_modules(self):
-        """What is imported when it is asked for is offered like the rest."""
+        """Names that are imported at their first use are offered like the rest."""
         for name in ("LoadReport", "PluginFailure", "PluginRecord", "PluginState", "Stage"):
             assert getattr(plugreg, name) is getattr(records, name)
         assert plugreg.SettingDefinition is definition.SettingDefinition
@@ -234,7 +234,7 @@ class TestFiles:
     SEEN = COUNTING + "\nimport json\nprint(json.dumps(seen))\n"
 
     def test_a_load_reads_each_file_once_and_metadata_of_the_wanted_alone(self, filled):
-        """One listing, each entry_points.txt, and one METADATA; nothing of what stays off."""
+        """One listing, each entry_points.txt, and one METADATA; nothing of inactive plugins."""
         folder = filled(5)
 
         seen = within(run(self.SEEN, folder, "", 0), folder)

@@ -157,7 +157,7 @@ class TestClasses:
         assert spec.attributes == {"AUTHOR": "Ann", "VERSION": "2.0", "NAME": "tax"}
 
     def test_a_named_base_is_a_plugin_too(self, folder):
-        """A class that says what it is called counts, whoever derives from it."""
+        """A class that states its name counts, whoever derives from it."""
         write(folder, "shop.py", "class A: NAME = 'a'\nclass B(A): NAME = 'b'\n")
 
         assert values(folder) == [("a", "shop:A"), ("b", "shop:B")]
@@ -191,7 +191,7 @@ class TestClasses:
         assert values(folder) == [("myplugin", "shop:MyPlugin")]
 
     def test_a_computed_value_hides_an_inherited_one(self, folder):
-        """What a class computes is unknown, and not what its base states."""
+        """A computed attribute of a class is unknown, and not that of its base."""
         write(folder, "shop.py", "class A: NAME = 'a'; TITLE = 't'\nclass B(A): TITLE = f()\n")
 
         assert [spec.attributes for spec in directories.find(folder).specs] == [
@@ -252,7 +252,7 @@ class TestModules:
         assert values(folder) == [("deep", "shop:Deep"), ("tax", "shop:Renamed")]
 
     def test_all_of_a_package_limits_what_it_imports(self, folder):
-        """What a package imports and does not export is no plugin of it."""
+        """An object that a package imports and does not export is no plugin of it."""
         write(folder, "shop/__init__.py", "from .a import A, B\n__all__ = ['B']\n")
         write(folder, "shop/a.py", "class A: NAME = 'a'\nclass B: NAME = 'b'\n")
 
@@ -459,7 +459,7 @@ class TestImporting:
         assert sorted(folder.rglob("*")) == before
 
     def test_a_failed_import_leaves_nothing_behind(self, folder):
-        """Neither the module nor what it had imported of its folder stays in sys.modules."""
+        """Neither the module nor its imports from its folder stay in sys.modules."""
         write(folder, "helper.py", "")
         write(folder, "bad.py", "from . import helper\nraise SystemExit('bad')\n")
         before = set(sys.modules)
@@ -516,7 +516,7 @@ class TestImporting:
 
 class TestStamps:
     def test_another_stamp_is_imported_anew(self, folder):
-        """What another registry had imported before the file was changed is not served."""
+        """A module that another registry imported before the file was changed is not served."""
         write(folder, "one.py", "VALUE = 1")
         first = directories.import_module(folder, "one", "1")
         write(folder, "one.py", "VALUE = 2")
@@ -526,7 +526,7 @@ class TestStamps:
         assert first.VALUE == 1
 
     def test_a_module_may_put_another_object_in_its_place(self, folder):
-        """What it put there is what the import gives, whatever it is."""
+        """The object that it put there is the result of the import, whatever it is."""
         write(folder, "one.py", "import sys\nsys.modules[__name__] = 7")
 
         assert directories.import_module(folder, "one", "1") == 7

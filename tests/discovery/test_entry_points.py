@@ -109,7 +109,7 @@ class TestWhatIsFound:
         assert [spec.path for spec in discover(GROUP, ["", "."])] == [str(path)]
 
     def test_a_missing_path_entry_is_skipped(self, site):
-        """What is on the path and not there is normal, and no failure."""
+        """A missing folder on the path is normal, and no failure."""
         site.dist("shop-tax", "1.0", plugin())
 
         found = entry_points.find(GROUP, [str(site.folder / "missing"), str(site)])
@@ -166,7 +166,7 @@ class TestFoundTwice:
         assert found.failures == ()
 
     def test_the_first_distribution_of_a_name_hides_the_others(self, site, tmp_path):
-        """As with imports, what comes first on the path counts, also when it is older."""
+        """As with imports, the first on the path counts, also when it is older."""
         site.dist("shop-tax", "1.0", plugin("old"))
         later = type(site)(tmp_path / "later")
         later.dist("Shop_TAX", "2.0", plugin("new"))
@@ -216,7 +216,7 @@ class TestBrokenMetadata:
         assert [spec.slug for spec in found.specs] == ["good", "healthy"]
 
     def test_a_line_without_equals_sign_in_another_group(self, healthy):
-        """What is wrong in the groups of others is no failure here."""
+        """A fault in the groups of others is no failure here."""
         healthy.dist("bad", "1.0", f"[other]\njust words\n[{GROUP}]\ngood = g:G\n")
 
         found = entry_points.find(GROUP, [str(healthy)])
@@ -265,7 +265,7 @@ class TestBrokenMetadata:
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX permissions")
     @pytest.mark.parametrize("locked", ["", "entry_points.txt"])
     def test_missing_permission(self, tmp_path, locked):
-        """What may not be read is a failure with the reason, and the others are found."""
+        """An unreadable folder is a failure with the reason, and the others are found."""
         output = in_subprocess(
             """
             import os, pathlib, tempfile
@@ -417,7 +417,7 @@ class TestEggs:
         assert (found.specs, found.failures) == ((), ())
 
     def test_an_egg_info_file(self, site, tmp_path):
-        """A single file is whole metadata without entry points, and hides what comes later."""
+        """A single file is whole metadata without entry points, and hides later folders."""
         (site.folder / "shop_tax-1.0.egg-info").write_text("Name: shop-tax\nVersion: 1.0\n")
         later = type(site)(tmp_path / "later")
         later.dist("shop-tax", "1.0", plugin())

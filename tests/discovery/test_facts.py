@@ -1,4 +1,4 @@
-"""What a distribution says of itself is read from its METADATA, whatever state that is in."""
+"""Facts about a distribution are read from its METADATA, whatever state that is in."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_a_distribution_without_a_place():
 
 
 def test_a_plugin_without_a_distribution_states_its_own():
-    """The texts of a class serve; what is no text is None."""
+    """The strings of a class serve; any other value is None."""
 
     class Tax:
         DESCRIPTION = "Adds tax"

@@ -1,4 +1,4 @@
-"""The index gives what a search would give, and whatever is wrong with it, the search goes on."""
+"""The index returns the result of a search, and whatever is wrong with it, the search goes on."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def age(folder, seconds=60):
 
 
 def wait_for_a_tick(folder):
-    """Return when what changes from now on gets a later time than what has changed before."""
+    """Return when changes from now on get a later time than all changes before."""
     before = time.time_ns()
     while folder.stat().st_ctime_ns <= before:
         folder.touch()
@@ -58,7 +58,7 @@ def searches(monkeypatch):
 
 @pytest.fixture
 def later(monkeypatch):
-    """Let the index take what was written a moment ago for old."""
+    """Let the index take files that were written a moment ago for old."""
     now = time.time_ns
     monkeypatch.setattr(time, "time_ns", lambda: now() + 60 * 10**9)
 
@@ -138,7 +138,7 @@ class TestWhileItHolds:
 
     @VERIFY
     def test_without_a_path_sys_path_is_looked_at(self, site, file, searches, verify, monkeypatch):
-        """As with a search, what is not there is skipped, and may come later."""
+        """As with a search, a missing folder is skipped, and may come later."""
         site.dist("tax", "1.0", plugin())
         age(site.folder)
         later = site.folder / "later"
@@ -271,7 +271,7 @@ class TestChanges:
         assert {each.name for each in after.specs} - {each.name for each in before.specs} == {"b"}
 
     def test_what_is_being_installed_now_is_not_kept(self, tree, file):
-        """What comes next may come within the same tick of the clock."""
+        """The next change may come within the same tick of the clock."""
         (tree.folder / "plain-1.0.dist-info" / "RECORD").unlink()
 
         index.find(file, GROUP, [str(tree)], verify=False)
@@ -340,7 +340,7 @@ class TestChanges:
     def test_a_folder_without_distributions_and_without_a_time(
         self, tree, tmp_path, file, searches, verify
     ):
-        """It may have any time, and what comes into it is seen though that is set back."""
+        """It may have any time, and a new file in it is seen though the time is set back."""
         here = tmp_path / "app"
         here.mkdir()
         os.utime(here, (1, 1))
@@ -356,7 +356,7 @@ class TestChanges:
 
     @VERIFY
     def test_an_answer_with_failures_is_not_kept(self, tree, file, verify):
-        """What was broken may have been mended without a trace, so it is looked at each time."""
+        """A broken folder may have been repaired without a trace, so it is read each time."""
         tree.dist("bad", "1.0", b"\xff")
         age(tree.folder)
 

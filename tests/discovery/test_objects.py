@@ -81,14 +81,14 @@ class TestWhatIsFound:
         ],
     )
     def test_names(self, given, slug, name, value):
-        """The slug is the pair's name, else SLUG, NAME, or the last name of what is given."""
+        """The slug is the pair's name, else SLUG, NAME, or the last name of the object."""
         spec = only(given)
 
         assert (spec.slug, spec.name, spec.value) == (slug, name, value)
         assert spec.source is Source.BUILTIN
 
     def test_an_instance_is_named_after_its_class(self):
-        """An object that is no class is the plugin itself; what it holds itself comes first."""
+        """An object that is no class is the plugin itself; its own attributes come first."""
         instance = Named()
         instance.NAME = "mine"
 
@@ -108,7 +108,7 @@ class TestWhatIsFound:
         assert spec.attributes == {"TITLE": "Hooks"}
 
     def test_texts_alone_are_attributes(self):
-        """What is stated as another type than a text is left out, what is inherited is not."""
+        """An attribute of another type than a string is left out, an inherited one is not."""
         assert only(Slugged).attributes == {
             "SLUG": "Own Slug",
             "NAME": "Sales Tax",

@@ -1,4 +1,4 @@
-"""A reader who types what a page says, in an empty folder.
+"""A reader who types the blocks of a page, in an empty folder.
 
 As a program it types one page, whose code leaves nothing behind in the process of the tests:
 ``python session.py PAGE FOLDER '{"in the page": "here"}'``.
@@ -31,7 +31,7 @@ LANGUAGES = ("python", "toml", "console", "html", "ini")
 LONG = 120.0
 """Seconds after which a command is given up; each takes far less."""
 
-# Each command is read by a shell of its own, which finds what the one before it has left.
+# Each command is read by its own shell, which finds the state of the previous command.
 SHELL = """
 set -a; test ! -f {state}/variables || . {state}/variables; set +a
 test ! -f {state}/folder || cd "$(cat {state}/folder)"
@@ -63,7 +63,7 @@ class Session:
         self._started: list[subprocess.Popen[str]] = []
 
     def type_page(self, page: Path) -> int:
-        """Do what each block of a page says, in their order; return how many there were."""
+        """Type each block of a page, in order; return how many there were."""
         parsers = [CodeBlockParser(language, self._evaluate) for language in LANGUAGES]
         document = Document.parse(str(page), *parsers)
         document.namespace["__name__"] = "__page__"
@@ -141,7 +141,7 @@ class Session:
 
 
 def exchanges(console: str) -> Iterator[tuple[str, str]]:
-    """Yield each command of a console with what it prints; a backslash continues a command."""
+    """Yield each command of a console with its output; a backslash continues a command."""
     for command, printed in re.findall(
         r"^\$ ((?:.*\\\n)*.*)\n?((?:(?!\$ ).*(?:\n|\Z))*)", console, re.MULTILINE
     ):
@@ -149,7 +149,7 @@ def exchanges(console: str) -> Iterator[tuple[str, str]]:
 
 
 def pattern_of(expected: str) -> str:
-    """Return the pattern of what a command prints: … stands for anything that is left out."""
+    """Return the pattern of a command's output: … stands for anything that is left out."""
     return ".*".join(map(re.escape, expected.split("…")))
 
 
@@ -197,7 +197,7 @@ chmod +x "$3/bin/pip"
 
 
 def main(page: str, folder: str, replaced: str) -> None:
-    """Type a page, and end what it has started."""
+    """Type a page, and end the servers that it has started."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     session = Session(Path(folder), {"PATH": path}, json.loads(replaced))
     try:

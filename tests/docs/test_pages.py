@@ -1,4 +1,4 @@
-"""Each block of each page does what stands there, typed in an empty folder."""
+"""Each block of each page works as it stands, typed in an empty folder."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def reader(tmp_path):
 
 @pytest.fixture
 def index(tmp_path):
-    """Yield the address of an index on loopback, which has what the pages name."""
+    """Yield the address of an index on loopback, which has the distributions of the pages."""
     folder = tmp_path / "index"
     for name, version in (("shop-discount", "2.0"), ("shop-weather", "1.0")):
         project = folder / "simple" / name
@@ -104,7 +104,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_a_page_does_what_it_says(page, index, tmp_path):
-    """Its code runs in the order of the page, and prints what stands behind each ``print``."""
+    """Its code runs in the order of the page, and prints the comment behind each ``print``."""
     replaced = json.dumps({"https://packages.example/simple": index})
     done = subprocess.run(
         [sys.executable, session.__file__, str(page), str(tmp_path / "page"), replaced],
@@ -136,7 +136,7 @@ def type_tutorial(reader, wheels, tmp_path):
 
 @pytest.mark.parametrize("page", TUTORIALS, ids=_name)
 def test_a_tutorial_can_be_typed(page, type_tutorial):
-    """Somebody with Python and an empty folder types each line, and sees what stands there."""
+    """Somebody with Python and an empty folder types each line, and sees the shown output."""
     assert type_tutorial(page) > 0
 
 

@@ -30,7 +30,7 @@ def built():
 
 
 class Page(HTMLParser):
-    """What a page has: ids, links, and what a browser loads for it."""
+    """The parts of a page: ids, links, and resources that a browser loads for it."""
 
     def __init__(self, file):
         super().__init__()
@@ -100,7 +100,7 @@ def test_machines_find_each_page_as_text(built):
 
 
 def test_each_error_s_page_is_there():
-    """What an error calls its page has that place."""
+    """The page of an error has the place that the error names."""
     from plugreg import StorageCorruptError
     from plugreg.install.exceptions import InstallBusyError
 

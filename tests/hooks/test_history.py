@@ -99,7 +99,7 @@ def test_taken_out_by_the_host_counts_too(manager):
 
 
 def test_a_call_made_by_a_replay_comes_once(manager):
-    """What one plugin calls while it catches up reaches those in service directly, once."""
+    """Plugins that one plugin calls while it catches up are reached directly, once."""
     calls = manager.hook.opened.call_historic
     other = Opened()
 

@@ -155,7 +155,7 @@ class TestExchange:
         assert manager.hook.price(item="tea") == ["a", "host"]
 
     def test_host_plugins_keep_their_place(self, manager):
-        """What the host registered before the first exchange, and after, stays on its side."""
+        """Objects of the host from before the first exchange, and after, keep their side."""
         manager.register(Priced("early"), "early")
         swap(manager, b=Priced("b"))
         manager.register(Priced("late"), "late")

@@ -1,4 +1,4 @@
-"""What counts as a hook, and plugins whose own methods fail."""
+"""Functions that count as hooks, and plugins whose own methods fail."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ class Unhashable:
 
 
 class TestHostilePlugins:
-    """What was exchanged in is identified without comparing, so its methods disturb nobody."""
+    """Exchanged plugins are identified without comparing, so their methods disturb nobody."""
 
     @pytest.fixture(params=[Hostile, Unhashable])
     def plugin(self, request):

@@ -98,7 +98,7 @@ class TestMarker:
     @pytest.mark.parametrize("names", [5, None, b"c", ["c", 5], [b"c"], True, iter("c")])
     @pytest.mark.parametrize("option", ["before", "after"])
     def test_what_is_no_name_is_refused(self, option, names):
-        """The error says which option it is, what it was given and what it must be."""
+        """The error names the option, its value and the expectation."""
         with pytest.raises(TypeError, match=f"^{option} must be the name of a plugin, or a coll"):
             hookimpl(**{option: names})
 
@@ -200,7 +200,7 @@ class TestOrder:
         assert bench.order == "ai"
 
     def test_the_hosts_own_order_is_kept(self, bench):
-        """What had moved is at its old place again when nobody asks any more."""
+        """A moved implementation is at its old place again when no constraint is left."""
         for name in "cba":
             bench.manager.register(plugin(name), name)
         bench.add("z", after="b")
@@ -407,7 +407,7 @@ class TestRegistry:
         assert registry.get("audit").errors == ()
         order = registry.call(Prices.price, item="tea")
         assert sorted(order) == ["audit", "discount", "ship", "tax"]
-        # What each has asked beside the circle holds.
+        # The constraints of each beside the cycle hold.
         assert order.index("tax") < order.index("discount")
         assert order.index("tax") < order.index("audit") < order.index("ship")
 
@@ -449,7 +449,7 @@ class TestRegistry:
         assert len(reported) == 2
 
     def test_wishes_that_are_no_names_fail_their_plugin_alone(self, registry):
-        """It is a failure of its activation, which says what is wrong."""
+        """It is a failure of its activation, which names the fault."""
         wrong = plugin_class("wrong")
         wrong.price.plugreg_impl["before"] = [5]
         self.activate(registry, "audit")

@@ -1,4 +1,4 @@
-"""What hooks.py takes for granted of pluggy's private names. Another pluggy may break it.
+"""Assumptions of hooks.py about pluggy's private names. Another pluggy may break it.
 
 Each test uses plain pluggy, so that it shows a change there, not here.
 """
@@ -158,7 +158,7 @@ def test_executing(manager):
 
 
 def test_names(manager):
-    """``_name2plugin`` maps names to plugins, None where blocked, and is what everyone reads."""
+    """``_name2plugin`` maps names to plugins, None where blocked, and everyone reads it."""
     plugin = SimpleNamespace()
     manager._name2plugin["added"] = plugin
     manager.set_blocked("blocked")
@@ -173,7 +173,7 @@ def test_names(manager):
 
 
 def test_verifying(manager):
-    """``_verify_hook`` raises for what contradicts the spec, and changes nothing."""
+    """``_verify_hook`` raises if an implementation contradicts the spec, and changes nothing."""
 
     def wrapping(one):
         yield
@@ -191,7 +191,7 @@ def test_verifying(manager):
 
 
 def test_options_that_are_not_given():
-    """What the options of an implementation lack is False, or None, in what is made of them."""
+    """A missing option of an implementation is False, or None, in the result."""
 
     class Silent(pluggy.PluginManager):
         def parse_hookimpl_opts(self, plugin, name):
@@ -293,7 +293,7 @@ def test_markers():
 
 
 def test_results():
-    """``Result(value, None)`` gives and takes values, and raises what is forced on it."""
+    """``Result(value, None)`` returns and takes values, and raises a forced exception."""
     result = pluggy.Result([1], None)
     assert result.get_result() == [1]
 

@@ -37,7 +37,7 @@ class Hooks:
 
 
 def test_types_and_notes_are_read() -> None:
-    """Types are objects; what only a type checker imports stays the string that was written."""
+    """Types are objects; a name that only a type checker imports stays the written string."""
     opened, own, owner, price = signatures_of("shop", [Hooks])
 
     assert [hook.name for hook in (opened, own, owner, price)] == [
@@ -102,7 +102,7 @@ def test_annotations_that_raise_are_strings() -> None:
 
 
 def test_a_program_that_reads_no_types_does_not_pay_for_it() -> None:
-    """Importing plugreg and marking a spec does not import what reads annotations."""
+    """Importing plugreg and marking a spec does not import the reader of annotations."""
     code = (
         "import sys, plugreg; plugreg.hookspec(since='1')(lambda: None);"
         "print('plugreg.hooks.signatures' in sys.modules)"

@@ -179,7 +179,7 @@ def test_that_fails():
 
 
 def run(tmp_path, source, *arguments):
-    """Run ``source`` in a process of its own, warnings being errors; return what it printed."""
+    """Run ``source`` in a process of its own, warnings being errors; return its output."""
     script = tmp_path / "script.py"
     script.write_text(source, encoding="utf-8")
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
@@ -198,7 +198,7 @@ def run(tmp_path, source, *arguments):
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
-    """Return what a registry said of the pytest plugins that are installed here."""
+    """Return a registry's result for the pytest plugins that are installed here."""
     return json.loads(run(tmp_path_factory.mktemp("registry"), REGISTRY))
 
 
@@ -242,7 +242,7 @@ def test_their_hooks_are_on_the_manager(loaded):
 
 
 def test_a_manager_like_pytests_own(tmp_path):
-    """A subclass that decides itself what counts as a hook is asked for every way in."""
+    """A subclass that decides itself which functions are hooks is asked for every way in."""
     run(tmp_path, SUBCLASS)
 
 

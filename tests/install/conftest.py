@@ -1,6 +1,6 @@
 """Distributions that tests build, an index on loopback that has them, and environments for them.
 
-What is here are real wheels and source distributions, a real HTTP server, and real virtual
+Here are real wheels and source distributions, a real HTTP server, and real virtual
 environments, in which all that plugreg needs is installed.
 """
 
@@ -63,7 +63,7 @@ build-backend = "backend"
 backend-path = ["."]
 """
 
-# Takes CAP_DAC_OVERRIDE from what is run, by which root may write wherever it likes.
+# Takes CAP_DAC_OVERRIDE from the program, by which root may write wherever it likes.
 UNPRIVILEGED = """
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)
@@ -218,7 +218,7 @@ def _make_repository(
     git("add", "--all")
     git("commit", "--quiet", "--allow-empty", "--message", version)
     git("push", "--quiet", str(folder), "main")
-    # It is read by plain HTTP, for which git wants a list of what there is.
+    # It is read by plain HTTP, for which git wants a list of the files.
     git("--git-dir", str(folder), "update-server-info")
     return git("rev-parse", "HEAD")
 
@@ -236,7 +236,7 @@ def make_wheel() -> Any:
 
 @pytest.fixture
 def make_sdist() -> Any:
-    """Return a function like ``make_wheel`` for a source distribution, built by what is in it.
+    """Return a function like ``make_wheel`` for a source distribution, built by its contents.
 
     ``build_step`` is a program that runs while a wheel is built of it.
     """
@@ -257,7 +257,7 @@ class Index:
     """An index of packages on loopback: ``/simple/`` of PEP 503 and 691, ``/files/`` of ``folder``.
 
     ``login`` is a user and a password that each request must have, or None. ``requests`` are the
-    paths that were asked for. ``entries`` has more of what the index says of files, by their names
+    paths that were requested. ``entries`` has more of the index's data on files, by their names
     (``{"yanked": "broken"}``).
     """
 
@@ -393,14 +393,14 @@ def _requires_python(file: Path) -> str | None:
 
 @pytest.fixture
 def index(tmp_path: Path) -> Any:
-    """Yield an empty index; what is put into its ``folder`` is in it at once."""
+    """Yield an empty index; files in its ``folder`` are in it at once."""
     index = Index(tmp_path / "index")
     yield index
     index.close()
 
 
 class Venv:
-    """A virtual environment with pip, plugreg and what plugreg needs, and a home of its own."""
+    """A virtual environment with pip, plugreg and its dependencies, and a home of its own."""
 
     def __init__(self, folder: Path, home: Path) -> None:
         self.folder = folder
@@ -414,7 +414,7 @@ class Venv:
         (home / "tmp").mkdir(parents=True, exist_ok=True)
 
     def variables(self, **changed: str | None) -> dict[str, str]:
-        """Return what a program in it has of variables: no index but a closed port on loopback.
+        """Return the variables of a program in it: no index but a closed port on loopback.
 
         A variable that is None is left out.
         """
@@ -451,14 +451,14 @@ class Venv:
         )
 
     def run(self, code: str, *arguments: Any, unprivileged: bool = False, **changed: Any) -> Any:
-        """Run a program in it to its end, and return what it has printed last, read as JSON."""
+        """Run a program in it to its end, and return its last output, read as JSON."""
         with self.start(code, *arguments, unprivileged=unprivileged, **changed) as process:
             out, told = process.communicate(timeout=300)
         assert process.returncode == 0, told
         return json.loads(out.splitlines()[-1])
 
     def put(self, wheel: Path, installer: str = "pip") -> None:
-        """Put what is in a wheel into it, as an installer would have left it."""
+        """Put the contents of a wheel into it, as an installer would have left it."""
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(self.purelib)
             [record] = [each for each in archive.namelist() if each.endswith("/RECORD")]
@@ -468,7 +468,7 @@ class Venv:
             file.write(f"{told.relative_to(self.purelib).as_posix()},,\n")
 
     def open_to(self, prefix: Path) -> None:
-        """Let it see what is installed in another prefix too, as its system's."""
+        """Let it see distributions of another prefix too, as its system's."""
         (prefix / "bin").mkdir(exist_ok=True)
         (self.folder / "pyvenv.cfg").write_text(
             f"home = {prefix / 'bin'}\ninclude-system-site-packages = true\n"
@@ -476,7 +476,7 @@ class Venv:
 
     @property
     def installed(self) -> dict[str, str]:
-        """The versions of what is installed, by canonical name."""
+        """The versions of installed distributions, by canonical name."""
         found = importlib.metadata.distributions(path=[str(self.purelib)])
         return {_file_name(each.name).replace("_", "-"): each.version for each in found}
 
@@ -515,7 +515,7 @@ def venv_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _closure(requirements: Iterable[str]) -> list[str]:
-    """Return the names of all that is required in this interpreter, with what that requires."""
+    """Return the names of all requirements in this interpreter, with their own requirements."""
     from packaging.requirements import Requirement
 
     found: dict[str, None] = {}

@@ -88,14 +88,14 @@ def _on_server(url):
 
 class TestEntries:
     def test_an_entry_comes_back_as_it_was(self, storage):
-        """Who, when, what, the changes with hashes, and what came of it, from any store."""
+        """Actor, time, request, the changes with hashes, and the result, from any store."""
         audit = Audit(storage)
         audit.put(FULL)
         assert Audit(storage).entries() == (FULL,)
         assert audit.entries()[0].when.utcoffset() == timedelta(0)
 
     def test_texts_that_no_store_could_hold_are_kept_escaped(self, storage):
-        """What an installer tells may be broken text; the attempt is kept all the same."""
+        """The output of an installer may be broken; the attempt is kept all the same."""
         Audit(storage).put(
             entry(
                 actor="\udcff",
@@ -134,7 +134,7 @@ class TestEntries:
         assert {each.actor for each in audit.entries()} == {str(each) for each in range(1000)}
 
     def test_an_attempt_has_one_entry(self, storage):
-        """What came of it takes the place of its beginning, at its place in the order."""
+        """The result takes the place of its beginning, at its place in the order."""
         audit = Audit(storage)
         begun = entry(outcome="begun")
         audit.put(begun)
@@ -182,7 +182,7 @@ class TestDamage:
         ],
     )
     def test_a_row_that_is_none_of_ours_is_told_of_with_its_place(self, damage):
-        """No entry is guessed or left out in silence; what is not asked for is not read."""
+        """No entry is guessed or left out in silence; an entry that nobody requests is not read."""
         storage = MemoryStorage()
         audit = Audit(storage)
         audit.put(FULL)

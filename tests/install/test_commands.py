@@ -1,4 +1,4 @@
-"""What any installer's program is given, what it writes, and what is made of both."""
+"""Arguments of any installer's program, its output, and the results made of both."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ repositories = st.tuples(
 class Script(CommandInstaller):
     """An installer whose program is a few lines of Python, run for each set of pins.
 
-    What it prints is kept in ``lines``; it installs nothing, which is no error for it.
+    Its output is kept in ``lines``; it installs nothing, which is no error for it.
     """
 
     program = "script"
@@ -85,7 +85,7 @@ class Script(CommandInstaller):
         return tuple(line for line in output.splitlines() if " needs " in line)
 
     def put(self, *targets: Target, pins=(TEA,)) -> list[str]:
-        """Stage pins; return what the program has printed."""
+        """Stage pins; return the program's output."""
         with tempfile.TemporaryDirectory() as folder:
             try:
                 self.stage(pins, Path(folder), targets=targets)
@@ -199,7 +199,7 @@ class TestWork:
             Script("").latest({})
 
     def test_its_folder_is_in_the_one_that_is_staged(self, tmp_path):
-        """So that the next change removes what a host has left that was killed."""
+        """So that the next change removes the files of a killed host."""
         code = "import os, sys; open('../seen', 'w').write(os.getcwd())"
         with pytest.raises(InstallError, match="has not installed"):
             Script(code).stage([TEA], tmp_path)

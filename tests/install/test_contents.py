@@ -1,4 +1,4 @@
-"""What distributions bring is judged file by file before it serves, whatever they say.
+"""The contents of distributions are judged file by file before they serve.
 
 The wheels are real and hostile, the installers are pip and uv, and all that one of them is asked
 for happens in one environment, by two processes of a host.
@@ -72,7 +72,7 @@ IN_THE_WAY = (
     "which would take the place of modules, or be in the package, of the host or of another"
 )
 
-# What each wheel has beside its own module, and what is said of it.
+# The files of each wheel beside its own module, and the refusal.
 REFUSED = {
     "egg-info": ({"ns_one-99.0.egg-info/PKG-INFO": "Name: ns-one\nVersion: 99.0\n"}, METADATA),
     "dist-info": (
@@ -203,7 +203,7 @@ def shelf(tmp_path_factory):
 
 
 class Shop:
-    """A host with ns-one, and what it was told when it asked for all the others."""
+    """A host with ns-one, and its result for all the others."""
 
     def __init__(self, folder: Path, shelf: Path, uv: str | None) -> None:
         self.folder = folder
@@ -275,7 +275,7 @@ def shop(request, venv_template, tmp_path_factory, shelf):
 class TestPlanning:
     @pytest.mark.parametrize("name", REFUSED)
     def test_what_an_environment_cannot_take_is_refused(self, shop, name):
-        """By whose it is, where it is and what it would be, and its name is told."""
+        """By its owner, its place and its purpose, and its name is shown."""
         told = shop.told[name]
 
         assert "environment" in told.get("rules", ()), told
@@ -383,7 +383,7 @@ class TestFiles:
 
     @pytest.mark.parametrize("line", ["../victim.txt", "/etc/hostname"])
     def test_a_record_that_leads_outside(self, staged, line):
-        """What it names is not looked at."""
+        """The file that it names is not read."""
         record = staged / "tea-1.0.dist-info/RECORD"
         record.write_text(f"{line},,\n{record.read_text()}")
         [refusal] = self.refusals(staged)

@@ -1,4 +1,4 @@
-"""What counts as the host's environment: all that this interpreter finds but generations."""
+"""The host's environment: all distributions that this interpreter finds, except generations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both drivers promise: resolve beside the host's distributions, and stage exactly that."""
+"""Guarantees of both drivers: resolve beside the host's distributions, and stage exactly that."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 
 def resolve(installer: Any, *requirements: str, **options: Any) -> dict[str, str]:
-    """Return the versions of what an installer would fetch."""
+    """Return the versions that an installer would fetch."""
     pins = installer.resolve([parse_target(line) for line in requirements], **options)
     return {pin.name: pin.version for pin in pins}
 
@@ -95,7 +95,7 @@ class TestResolving:
         ]
 
     def test_private_and_editable_distributions_count(self, driver, make, host) -> None:
-        """What the host has is not fetched, though no index has it, and nothing of it changes."""
+        """The host's distributions are not fetched, though no index has them, and do not change."""
         host("ours", "1.0")
         folder = host("dev", "2.0.dev3+local", "nowhere-at-all", is_editable=True)
         make("shop-tea", "1.0", "ours<2", "dev>=2.0.dev1")
@@ -112,7 +112,7 @@ class TestResolving:
         assert resolve(driver(), "shop-tea") == {"shop-tea": "1.0"}
 
     def test_an_extra_of_the_host_is_fetched(self, driver, make, host) -> None:
-        """The host's own distribution stays, and the plugin gets what the extra asks for."""
+        """The host's own distribution stays, and the plugin gets the requirements of the extra."""
         host("ours", "1.0", "printer; extra == 'pdf'")
         make("printer", "3.0")
         make("shop-tea", "1.0", "ours[pdf]")
@@ -128,7 +128,7 @@ class TestResolving:
 
     @pytest.mark.parametrize("has_newer", [True, False])
     def test_a_conflict_names_both_sides_and_the_chain(self, driver, make, host, has_newer) -> None:
-        """It is the same with both drivers, and whether or not an index has what is needed."""
+        """It is the same with both drivers, and whether or not an index has the requirements."""
         host("ours", "1.0")
         make("shop-tea", "1.0", "leaf")
         make("leaf", "1.5", "ours>=3")
@@ -174,7 +174,7 @@ class TestResolving:
         assert resolve(driver(constraints=constraints), "shop-tea")["leaf"] == "1.5"
 
     def test_releases_have_an_age(self, driver, make, index) -> None:
-        """Younger ones are left out, and so is what has no time of upload."""
+        """Younger releases are left out, and so is a release without a time of upload."""
         for version, time in (("1.0", "2020-01-01"), ("2.0", "2999-01-01")):
             wheel = make("shop-tea", version)
             index.entries[wheel.name] = {"upload-time": f"{time}T00:00:00Z"}
@@ -288,7 +288,7 @@ class TestStaging:
         assert "bin/brew,sha256=" in listed
 
     def test_staging_pins_gives_the_same_again(self, driver, make, tmp_path) -> None:
-        """What a plan has found can be staged later, but for the installer's own notes."""
+        """The files of a plan can be staged later, except the installer's own notes."""
         make("shop-tea", "1.0", "leaf", **PLUGIN)
         make("leaf", "1.5")
         installer = driver()
@@ -310,7 +310,7 @@ class TestStaging:
         assert any("leaf" in line for line in lines)
 
     def test_another_file_is_refused(self, driver, make, tmp_path, sha256) -> None:
-        """The hash is that of the plan; what the index has by now is not installed."""
+        """The hash is that of the plan; a newer file on the index is not installed."""
         wheel = make("shop-tea", "1.0")
         pin = Pin(name="shop-tea", version="1.0", source="", sha256=sha256(wheel))
         make("shop-tea", "1.0", requires_python=">=3")
@@ -320,7 +320,7 @@ class TestStaging:
         assert not (tmp_path / "next/shop_tea.py").exists()
 
     def test_a_pin_has_an_age_too(self, driver, make, index, tmp_path) -> None:
-        """What a lock has is not younger than the policy lets it be."""
+        """A release of a lock is not younger than the policy allows."""
         wheel = make("shop-tea", "1.0")
         index.entries[wheel.name] = {"upload-time": "2999-01-01T00:00:00Z"}
         pins = driver().resolve([parse_target("shop-tea")])
@@ -330,7 +330,7 @@ class TestStaging:
 
     @pytest.mark.parametrize("keep", [-1, -3])
     def test_a_negative_number_to_keep_is_refused(self, driver, keep, tmp_path) -> None:
-        """It would remove what serves, or nothing at all."""
+        """It would remove the current generation, or nothing at all."""
         with pytest.raises(ValueError, match="keep is -"):
             type(driver())(environment=tmp_path, keep=keep)
 
@@ -409,7 +409,7 @@ class TestUrls:
     def test_the_commit_of_a_repository_is_pinned(
         self, driver, index, make_repository, tmp_path
     ) -> None:
-        """Its name is found out, and what is staged later is the same commit."""
+        """Its name is found out, and the same commit is staged later."""
         folder = index.folder / "tea.git"
         commit = make_repository(folder, "shop-tea", "1.0", modules={"shop_tea.py": "1\n"})
         url = f"git+{index.address}/files/tea.git"
@@ -424,7 +424,7 @@ class TestUrls:
         assert (tmp_path / "next/shop_tea.py").read_text() == "1\n"
 
     def test_a_file_with_a_token_leaves_none(self, driver, make, index, tmp_path, sha256) -> None:
-        """Neither in the pin nor in what is staged, whose RECORD is still true."""
+        """Neither in the pin nor in the staged files, whose RECORD is still true."""
         wheel = make("shop-tea", "1.0")
         url = f"{index.address}/files/{wheel.name}?token=geheim-4711"
         (tmp_path / "next").mkdir()

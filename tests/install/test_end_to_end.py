@@ -1,6 +1,6 @@
 """The whole way: real distributions from an index on loopback, beside a real environment.
 
-What is done there is done by processes of a host in a virtual environment of each test, which go
+The work there is done by processes of a host in a virtual environment of each test, which go
 on from one step to the next; pip and uv are the real ones. Through the adapter for Starlette the
 requests come from a real uvicorn.
 """
@@ -26,7 +26,7 @@ GROUP = "shop.plugins"
 LOGIN = ("keeper-of-keys", "open-sesame-4711")
 LONG = 60.0
 """Seconds after which a test gives up on what takes a moment."""
-# Takes CAP_DAC_OVERRIDE from what is run, by which root may write wherever it likes.
+# Takes CAP_DAC_OVERRIDE from the program, by which root may write wherever it likes.
 UNPRIVILEGED = """
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)
@@ -121,9 +121,9 @@ def tea(answer):
 
 @pytest.fixture
 def shelf(index, make_wheel):
-    """Fill the index: versions of a plugin, two that do not suit, and what is no plugin.
+    """Fill the index: versions of a plugin, two unsuitable ones, and distributions without plugins.
 
-    Version 3 requires what no plugin may bring, version 4 another packaging than plugreg.
+    Version 3 has a forbidden requirement, version 4 requires another packaging than plugreg.
     """
 
     def put(version, answer, *requires):
@@ -150,7 +150,7 @@ def shelf(index, make_wheel):
 
 
 class Host:
-    """A process of a host: each call is what it does next, the last line of it an expression."""
+    """A process of a host: each call is its next step, the last line of it an expression."""
 
     def __init__(self, venv, *, unprivileged=False):
         self._log = (venv.home / "log.txt").open("a")
@@ -173,7 +173,7 @@ class Host:
         self._process.stdin.flush()
 
     def read(self):
-        """Wait for what came of it."""
+        """Wait for the result."""
         return json.loads(self._process.stdout.readline())
 
     def ask(self, code):
@@ -190,7 +190,7 @@ class Host:
         return told["value"]
 
     def failing(self, code):
-        """Return what an error tells of itself."""
+        """Return the message of an error."""
         told = self.ask(code)
         assert "error" in told, told
         return told
@@ -235,9 +235,9 @@ class Place:
         return self.venv.home / "plugins.d"
 
     def tree(self):
-        """Return what the host's environment has: mode, time and content of each file.
+        """Return the files of the host's environment: mode, time and content of each.
 
-        Left out is what Python compiles.
+        Files that Python compiles are left out.
         """
         found = {}
         for path in self.venv.folder.rglob("*"):
@@ -245,7 +245,7 @@ class Place:
                 status = path.lstat()
                 content = path.read_bytes() if path.is_file() else None
                 found[str(path)] = (status.st_mode, status.st_mtime_ns, content)
-        # A folder changes with what is compiled in it.
+        # A folder changes with its compiled files.
         return {path: told if told[2] is not None else told[0] for path, told in found.items()}
 
     @property
@@ -257,7 +257,7 @@ class Place:
         return {e.name.lower().replace(".", "-").replace("_", "-"): e.version for e in found}
 
     def serving(self):
-        """Return all that decides what serves: ``current`` and the generations with their files."""
+        """Return everything that decides what serves: ``current`` and the generations' files."""
         return {
             str(path): path.read_bytes()
             for path in self.environment.rglob("*")
@@ -265,7 +265,7 @@ class Place:
         }
 
     def lines(self):
-        """Return what the plugins file has beside what it had at first."""
+        """Return the lines of the plugins file beside the first."""
         text = self.listed.read_text()
         assert text.startswith(HEADER)
         return text.removeprefix(HEADER).splitlines()
@@ -326,7 +326,7 @@ class TestThroughPython:
         return other
 
     def test_from_the_first_installation_to_the_last(self, place, host, other, shelf, sha256):
-        """Plan, install, upgrade, fail, be refused, go back, uninstall: each leaves what it says.
+        """Plan, install, upgrade, fail, be refused, go back, uninstall: each leaves its result.
 
         The host's environment is the same byte for byte at each step, and the audit knows it all.
         """
@@ -415,7 +415,7 @@ class TestThroughPython:
         return failed
 
     def what_does_not_suit_is_refused(self, place, host):
-        """Neither what would touch the host's own is installed, nor what is no plugin."""
+        """Neither distributions that touch the host's are installed, nor ones without plugins."""
         before = place.serving()
         assert not host("registry.plan('shop-tea==3.0').allowed")
         plan = host("plan = registry.plan('shop-tea==4.0')\nplan")
@@ -564,7 +564,7 @@ class TestThroughStarlette:
         at_first = place.tree()
         asked = {"packagename": "shop-tea", "url": "", "version": "1.0", "confirm": True}
 
-        # Only what is confirmed is done.
+        # Only a confirmed plan is carried out.
         assert call("POST", "install/", packagename="shop-tea", confirm=False)[0] == 400
         assert not place.environment.exists()
 
@@ -591,7 +591,7 @@ class TestThroughStarlette:
         assert host("registry.hook.price()") == [2]
         assert place.lines() == ["shop-tea==2.*"]
 
-        # What fails and what is refused are sentences, and nothing has changed.
+        # Failures and refusals are sentences, and nothing has changed.
         upgraded = place.serving()
         for version, word in (("3.0", "shop"), ("4.0", "packaging")):
             status, body = call(
@@ -632,7 +632,7 @@ class TestThroughStarlette:
 
 
 def copy_distribution(name, purelib):
-    """Copy what an installed distribution has into another environment."""
+    """Copy the files of an installed distribution into another environment."""
     try:
         files = importlib.metadata.files(name)
     except importlib.metadata.PackageNotFoundError:

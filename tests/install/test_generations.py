@@ -1,4 +1,4 @@
-"""The folder of generations: what serves is decided by one file, and nothing is ever half there."""
+"""The folder of generations: one file decides which serves, and nothing is ever half there."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_current_is_a_file_whose_first_line_is_the_number(generations):
 
 @pytest.mark.parametrize("text", ["", "two\n", "9\n", "1\nand more\n", "-1\n"])
 def test_a_current_that_names_nothing_is_never_guessed(generations, text):
-    """The error names the file and what is there, and no change is made."""
+    """The error names the file and its contents, and no change is made."""
     add(generations)
     generations.current_file.write_text(text)
     before = files(generations)
@@ -114,7 +114,7 @@ def test_what_fails_leaves_what_served(generations):
 
 @pytest.mark.parametrize("step", range(1, 40, 2))
 def test_a_process_that_is_killed_leaves_the_old_or_the_new(generations, step):
-    """At each step of a change; and the next change removes what is left."""
+    """At each step of a change; and the next change removes the remains."""
     for _ in range(3):
         add(generations, "old")
     command = [sys.executable, "-c", KILLED, generations.environment, str(step)]
@@ -138,7 +138,7 @@ def test_a_process_that_is_killed_leaves_the_old_or_the_new(generations, step):
     ("number", "kind"), [(errno.ENOSPC, InstallSpaceError), (errno.EROFS, InstallPermissionError)]
 )
 def test_a_disk_that_fails_before_the_swap(generations, monkeypatch, number, kind):
-    """It is an error of its own kind, and what served serves."""
+    """It is an error of its own kind, and the previous generation serves."""
     add(generations)
 
     def fail(descriptor):
@@ -219,7 +219,7 @@ def test_unchanged_distributions_are_linked_or_copied(tmp_path, site, monkeypatc
 
 @pytest.mark.parametrize("change", ["install", "recover"])
 def test_what_serves_is_never_removed(generations, change):
-    """Not even if its lock is gone; what else is half there is."""
+    """Not even if its lock is gone; all else that is half there is."""
     add(generations)
     add(generations)
     for number in (1, 2):

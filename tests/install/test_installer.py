@@ -1,4 +1,4 @@
-"""Installing and uninstalling with an installer of the host's: what the registry makes of it."""
+"""Installing and uninstalling with an installer of the host: the registry's part."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ class TestInstalling:
 
 class TestUninstalling:
     def test_all_plugins_of_the_distribution_go(self, shop):
-        """The files are gone, and by default what was stored of each plugin too."""
+        """The files are gone, and by default the stored rows of each plugin too."""
         shop.install("shop-tea")
         report = shop.uninstall("tea")
 

@@ -75,7 +75,7 @@ def test_a_plan_of_it_is_carried_out_as_it_is(registry, shelf):
 
 
 def test_it_stays_isolated(registry, shelf):
-    """A later version needs not be told again; what it does not require any more is gone."""
+    """A later version stays isolated; distributions that it no longer requires are gone."""
     registry.install("shop-tea", isolate=True)
     shelf.ready["shop-tea"] = ("2.0", *shelf.ready["shop-tea"][1:])
     shelf.requires["shop-tea"] = []

@@ -1,6 +1,6 @@
-"""What an installer has written is read in a time that grows with it, and no faster.
+"""Output of an installer is read in a time that grows with it, and no faster.
 
-A build may write what it likes, and a regular expression keeps all threads waiting. The inputs are
+A build may write anything, and a regular expression keeps all threads waiting. The inputs are
 so long that the square of their length would take hours.
 """
 
@@ -106,7 +106,7 @@ UV_LEAD = "  \N{MULTIPLICATION SIGN} No solution found when resolving dependenci
     ],
 )
 def test_outputs_are_understood(installer, output: str, kind: type[InstallError]) -> None:
-    """The class of the error is that of what the program has written, broken lines included."""
+    """The class of the error is that of the program's output, broken lines included."""
     with pytest.raises(InstallError) as caught:
         installer._check(Completed(1, output))
 

@@ -1,4 +1,4 @@
-"""``registry.packages`` with an installer that runs no program: what it does around one."""
+"""``registry.packages`` with an installer that runs no program: the work around it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def source(answer, slugs=("tea",)):
 
 
 def release(version, answer, slugs=("tea",)):
-    """Return what an installer has ready of one version of a distribution of plugins."""
+    """Return the files that an installer has of a version of a distribution of plugins."""
     return version, {slug: f"{MODULE}:{slug.title()}" for slug in slugs}, source(answer, slugs)
 
 
@@ -102,7 +102,7 @@ def packages(registry):
 
 
 def there(shelf):
-    """Return the versions of what serves, by name."""
+    """Return the versions of the current generation, by name."""
     generations = Generations(shelf.environment)
     found = distributions(generations.folder(generations.current().number))
     return {name: distribution.version for name, distribution in found.items()}
@@ -122,7 +122,7 @@ def outcomes(packages):
 
 
 def answer(registry, slug="tea"):
-    """Return what the code of an active plugin says that it is."""
+    """Return the version that the code of an active plugin reports."""
     return registry.get(slug).plugin.ANSWER if slug in registry.active else None
 
 
@@ -140,7 +140,7 @@ class TestPlans:
 
     @pytest.mark.parametrize("kept", [True, False])
     def test_a_plan_is_carried_out_as_it_is(self, shelf, registry, kept):
-        """What was shown is what is done; the installer is asked for the last plan only once."""
+        """The shown plan is carried out; the installer is asked for the last plan only once."""
         plan = registry.plan("shop-tea")
         if not kept:
             plan = pickle.loads(pickle.dumps(plan))
@@ -172,7 +172,7 @@ class TestPlans:
 
     @pytest.mark.parametrize("rule", ["denied", "allowed", "indexes", "require_hashes"])
     def test_a_plan_is_judged_by_the_policy_of_now(self, registry, shelf, tmp_path, rule):
-        """What another host, or this one yesterday, has allowed is carried out by none of them."""
+        """A plan that another host, or this host yesterday, has allowed is carried out by none."""
         plan = pickle.loads(pickle.dumps(registry.plan("shop-tea")))
         constraints = tmp_path / "constraints.txt"
         constraints.write_text("shop-tea==1.0 --hash=sha256:" + "cd" * 32)
@@ -276,7 +276,7 @@ class TestInstalling:
         assert tree(shelf) == before
 
     def test_a_dependency_that_is_asked_for_later_counts_as_asked_for(self, registry, shelf):
-        """Uninstalling what brought it leaves it."""
+        """Uninstalling its provider leaves it."""
         shelf.requires["shop-tea"] = ["shop-milk"]
         shelf.ready["shop-milk"] = ("1.0", {"milk": "packages_milk:M"}, _module("milk"))
         registry.install("shop-tea")
@@ -289,7 +289,7 @@ class TestInstalling:
 
     @pytest.mark.parametrize("state", ["active", "inactive"])
     def test_new_code_is_imported_anew(self, registry, shelf, state):
-        """Upgraded, on or off meanwhile: what runs then is the new code."""
+        """Upgraded, on or off meanwhile: the new code runs then."""
         registry.install("shop-tea")
         registry.activate("tea")
         assert answer(registry) == 1
@@ -304,7 +304,7 @@ class TestInstalling:
         assert registry.get("tea").version == "2.0"
 
     def test_other_code_of_the_same_version_is_imported_anew(self, registry, shelf):
-        """What a URL gives may be another file each time."""
+        """The file at a URL may be another each time."""
         url = "shop-tea @ https://files.example/shop_tea-1.0-py3-none-any.whl"
         shelf.policy = InstallPolicy(indexes=["https://files.example/"])
         registry.install(url)
@@ -331,7 +331,7 @@ class TestInstalling:
         assert registry.get("milk").is_installed
 
     def test_a_dependency_that_changed_is_imported_anew(self, registry, shelf):
-        """What a plugin imports for the first time then is the new one."""
+        """A module that a plugin imports for the first time then is the new one."""
         shelf.requires["shop-tea"] = ["shop-leaf"]
         tea = "from plugreg import Plugin\nclass Tea(Plugin):\n    def leaf(self):\n"
         tea += "        import packages_leaf\n        return packages_leaf.WHICH\n"
@@ -349,7 +349,7 @@ class TestInstalling:
         assert plugin.leaf() == 4
 
     def test_code_that_comes_back_is_imported_anew(self, registry, shelf):
-        """A plugin that was uninstalled and is installed again runs what was installed last."""
+        """A plugin that was uninstalled and is installed again runs the code installed last."""
         registry.install("shop-tea")
         registry.activate("tea")
         registry.deactivate("tea")
@@ -361,7 +361,7 @@ class TestInstalling:
         assert answer(registry) == 2
 
     def test_the_wish_stays_over_an_upgrade(self, registry, shelf):
-        """What was on is on, what was off is off, and what is new of it is off."""
+        """An active plugin stays on, an inactive plugin off, and a new plugin is off."""
         shelf.ready["shop-tea"] = release("1.0", 1, ("tea", "milk"))
         registry.install("shop-tea")
         registry.activate("tea")
@@ -428,7 +428,7 @@ class TestInstalling:
         ]
 
     def test_a_registry_that_is_closed_installs_nothing(self, registry, shelf):
-        """It could not take in what came of it."""
+        """It could not take in the result."""
         registry.close()
         with pytest.raises(RegistryNotReady):
             registry.install("shop-tea")
@@ -443,7 +443,7 @@ class TestInstalling:
             assert registry.get("tea").state is PluginState.INACTIVE
 
     def test_in_safe_mode_it_can_be_removed(self, shelf):
-        """Nothing is stored of it, and that is no failure of what was done."""
+        """Nothing is stored of it, and that is no failure of the change."""
         with PluginRegistry("shop", installer=shelf, safe_mode=True) as registry:
             registry.load()
             registry.install("shop-tea")
@@ -491,7 +491,7 @@ class TestBroken:
     def test_what_breaks_a_plugin_that_it_leaves_as_it_is_is_refused(
         self, registry, shelf, is_active
     ):
-        """A plugin in service is loaded with the new version of what it requires; no other is."""
+        """A plugin in service is loaded with the new version of its requirement; no other is."""
         shelf.requires["shop-tea"] = ["shop-leaf"]
         code = f"from packages_leaf import Leaf\n{source(1)[f'{MODULE}.py']}"
         shelf.ready["shop-tea"] = ("1.0", {"tea": f"{MODULE}:Tea"}, {f"{MODULE}.py": code})
@@ -588,7 +588,7 @@ class TestRollback:
             registry.packages.rollback(9)
 
     def test_a_plugins_file_that_fails_half_way_is_as_before(self, registry, shelf, monkeypatch):
-        """It never lists some of what serves, and some of what does not."""
+        """It never lists some of the current distributions, and some of others."""
         for name in ("milk", "tea"):
             shelf.ready[f"shop-{name}"] = ("1.0", {name: f"packages_{name}:M"}, _module(name))
             registry.install(f"shop-{name}", keep_broken=True)
@@ -652,7 +652,7 @@ class TestRollback:
 
 
 class TestSlugs:
-    """What was wished and set of a plugin is for nobody but its own distribution."""
+    """The desired state and settings of a plugin are only for its own distribution."""
 
     def squat(self, shelf, name, slug="tea"):
         """Have a distribution ready whose plugin would leave a trace if it ran."""
@@ -696,7 +696,7 @@ class TestSlugs:
         assert "'aaa-evil' brings a plugin 'tea'" in refusal.reason
 
     def test_nor_in_a_plan_of_earlier(self, registry, shelf):
-        """What was nobody's slug then may be somebody's now, and that is looked at last."""
+        """A free slug then may be somebody's now, and that is checked last."""
         self.squat(shelf, "aaa-evil")
         plan = registry.plan("aaa-evil")
         registry.install("shop-tea")
@@ -732,7 +732,7 @@ class TestSlugs:
         assert registry.get("tea").state is PluginState.INACTIVE
 
     def test_its_own_distribution_comes_back_to_it(self, registry, shelf):
-        """What was on is on again."""
+        """An active plugin is on again."""
         registry.install("shop-tea")
         registry.activate("tea")
         registry.packages.rollback()
@@ -750,7 +750,7 @@ class TestSlugs:
 
     @pytest.mark.parametrize("source", ["builtin", "samples", "directories", "mandatory", "manual"])
     def test_the_host_keeps_its_own(self, shelf, tmp_path, source):
-        """What the host brings, or has made mandatory, no distribution is taken for."""
+        """No distribution is accepted for a plugin that the host brings, or has made mandatory."""
 
         class Tea(Plugin): ...
 
@@ -772,7 +772,7 @@ class TestSlugs:
 
 class TestUninstalling:
     def test_a_failure_keeps_everything(self, registry, shelf, monkeypatch):
-        """The generation before serves still, and what is stored of the plugin was not touched."""
+        """The previous generation still serves, and the plugin's stored rows are untouched."""
         registry.install("shop-tea")
         registry.set_metadata("tea", {"a": 1})
         before, listed, number = (
@@ -827,7 +827,7 @@ class TestUninstalling:
         assert wanted == ({} if delete_config else {"tea": True})
 
     def test_its_line_goes(self, registry, shelf):
-        """The plugins file is what it was before the plugin came."""
+        """The plugins file is as before the plugin came."""
         registry.install("shop-tea")
         registry.uninstall("tea")
 
@@ -886,7 +886,7 @@ class TestDependencies:
         ]
 
     def test_what_another_one_needs_stays(self, leaves, shelf):
-        """And what that needs in turn."""
+        """And its requirements in turn."""
         shelf.ready["shop-pot"] = ("1.0", {"pot": "packages_pot:M"}, _module("pot"))
         shelf.requires["shop-pot"] = ["shop-leaf"]
         leaves.install("shop-pot")
@@ -906,7 +906,7 @@ class TestDependencies:
 
 class TestAudit:
     def test_what_was_done(self, registry, shelf):
-        """Who, when, what was asked for, what came of it, and the hashes of the files."""
+        """Actor, time, request, result, and the hashes of the files."""
         began = datetime.now(UTC)
         registry.install("shop-tea>=1", actor="user 7")
         [entry] = registry.packages.audit()
@@ -948,7 +948,7 @@ class TestAudit:
         assert "ERROR: there is no shop-coffee" in entry.reasons
 
     def test_a_failure_is_told_though_the_store_is_away(self, registry, shelf, storage, caplog):
-        """The installer's error comes, not the store's, and the log says what is missing."""
+        """The installer's error comes, not the store's, and the log names the missing entry."""
 
         def fail():
             storage.away = True
@@ -1098,7 +1098,7 @@ class TestSync:
         assert registry.get("tea").is_installed
 
     def test_a_line_that_waits_for_another_one_has_its_turn_again(self, registry, shelf):
-        """The order of the lines does not matter, and only what failed at last has a failure."""
+        """The order of the lines does not matter; only lines that failed at last have failures."""
         shelf.ready["shop-pot"] = ("1.0", {"pot": "packages_pot:M"}, _module("pot"))
         resolve = shelf.resolve
 
@@ -1151,7 +1151,7 @@ class TestSync:
 
 class TestLocked:
     def test_what_was_locked_comes_back_exactly(self, registry, shelf, tmp_path):
-        """Other versions, and what the lock does not have, are gone afterwards."""
+        """Other versions, and distributions that the lock lacks, are gone afterwards."""
         shelf.requires["shop-tea"] = ["shop-leaf"]
         registry.install("shop-tea>=1")
         path = registry.packages.lock(tmp_path / "pylock.toml")

@@ -1,4 +1,4 @@
-"""What pip is given, what it may not see, and which errors its words mean."""
+"""Arguments of pip, variables that it may not see, and the errors that its words mean."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class TestCredentials:
     def test_no_command_line_has_a_login(
         self, pip, index, tmp_path, make_sdist, monkeypatch
     ) -> None:
-        """Pip passes its indexes as arguments to the pip that fetches what a build needs."""
+        """Pip passes its indexes as arguments to the pip that fetches a build's requirements."""
         seen = tmp_path / "seen"
         step = (
             "import pathlib\n"
@@ -156,7 +156,7 @@ class TestConfiguration:
     def test_no_variable_leads_elsewhere(
         self, pip, index, tmp_path, make_wheel, monkeypatch
     ) -> None:
-        """Those that say where or what pip installs, or that it shall not, do not hold."""
+        """Variables that select pip's packages or places, or forbid it, do not hold."""
         make_wheel(index.folder, "shop-tea", "1.0", modules={"shop_tea.py": ""})
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
@@ -218,7 +218,7 @@ class TestConfiguration:
         assert {path.split("/")[1] for path in index.requests} == {"simple", "files"}
 
     def test_pip_is_the_hosts_own(self, pip, index, tmp_path, make_sdist, monkeypatch) -> None:
-        """Neither PYTHONPATH nor what a build writes where pip works puts another in its place."""
+        """Neither PYTHONPATH nor files of a build where pip works put another in its place."""
         other = "raise SystemExit('not this one')"
         (tmp_path / "modules").mkdir()
         (tmp_path / "modules" / "pip.py").write_text(other)
@@ -236,7 +236,7 @@ class TestConfiguration:
 def test_a_dependency_that_must_be_built_is_refused_by_the_policy(
     make_driver, index, make_wheel, make_sdist, rule
 ) -> None:
-    """Pip builds what a requirement names by URL all the same, so the pin says what it is."""
+    """Pip builds a requirement with a URL all the same, so the pin records it."""
     milk = make_sdist(index.folder, "milk", "1.0")
     requires = [f"milk @ {index.address}/files/{milk.name}"]
     make_wheel(index.folder, "shop-tea", "1.0", requires=requires)
@@ -254,7 +254,7 @@ def test_a_dependency_that_must_be_built_is_refused_by_the_policy(
 
 
 def test_the_host_environment_is_not_on_the_path_of_pip(pip, index, make_sdist, tmp_path) -> None:
-    """A build cannot import what the host has installed."""
+    """A build cannot import the host's distributions."""
     seen = tmp_path / "seen"
     step = f"import sys; open({str(seen)!r}, 'w').write('\\n'.join(sys.path))"
     make_sdist(index.folder, "shop-tea", "1.0", build_step=step)

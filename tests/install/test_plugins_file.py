@@ -101,7 +101,7 @@ class TestLines:
         ]
 
     def test_a_marker_says_whether_a_line_applies(self, path):
-        """``applies`` is what the marker comes to for this interpreter."""
+        """``applies`` is the marker's value for this interpreter."""
         file = written(path, f"foo==1; {ELSEWHERE}\nfoo==2; {HERE}\nfoo @ https://h/x ; {HERE}\n")
         assert [line.applies for line in file.lines()] == [False, True, True]
 
@@ -140,7 +140,7 @@ class TestPut:
         assert content(path) == f"{line}\nfoo==2\n"
 
     def test_indent_comment_and_line_break_stay(self, path):
-        """What people wrote around a requirement is theirs."""
+        """Text around a requirement belongs to its author."""
         file = written(path, "a\r\n  foo==1   # since May\r\nb\n")
         file.put("foo", "foo==2")
         assert content(path) == "a\r\n  foo==2   # since May\r\nb\n"
@@ -275,7 +275,7 @@ _TEXTS = st.builds(
 
 
 def asked(file):
-    """Return what is asked for beside the distribution foo."""
+    """Return the requests beside the distribution foo."""
     return [
         (line.name, line.text) for line in file.lines() if not (line.name == "foo" and line.applies)
     ]
@@ -297,7 +297,7 @@ class TestAnyFile:
 
     @given(_TEXTS)
     def test_one_line_of_the_name_and_all_others_as_before(self, text):
-        """After a put just one line of the name applies; what else is asked for is the same."""
+        """After a put just one line of the name applies; all other requests are the same."""
         with tempfile.TemporaryDirectory() as folder:
             file = written(Path(folder, "plugins.txt"), text)
             others = asked(file)
@@ -319,7 +319,7 @@ class TestWriting:
             assert stat.S_IMODE(path.stat().st_mode) == mode
 
     def test_a_link_is_followed(self, path, tmp_path):
-        """The link stays one, and what it leads to is changed; so where that is not there yet."""
+        """The link stays a link, and its target is changed; also where that is not there yet."""
         real = tmp_path / "real.txt"
         path.symlink_to(real)
         file = PluginsFile(path)

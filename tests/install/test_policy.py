@@ -1,4 +1,4 @@
-"""What a host lets be installed: by name, by place, by hash, and never at the cost of the rest."""
+"""Installations that a host permits: by name, by place, by hash, and never at others' cost."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def constraints(tmp_path):
 
 class TestFields:
     def test_names_are_canonical_and_nothing_can_be_changed_later(self):
-        """What the host goes on doing with its lists does not change the policy."""
+        """Later changes of the host's lists do not change the policy."""
         denied = ["Shop_Tea"]
         policy = InstallPolicy(allowed={"Shop.Milk"}, denied=denied)
         denied.clear()
@@ -129,7 +129,7 @@ class TestFields:
         ],
     )
     def test_what_makes_no_sense_is_told_at_once(self, field, value, kind):
-        """A policy that would not do what was meant is none; the message names the field."""
+        """A policy without the intended effect is refused; the message names the field."""
         with pytest.raises(kind, match=field):
             InstallPolicy(**{field: value})
 
@@ -202,7 +202,7 @@ class TestNames:
         assert change_rules(policy, added(), added("leaves")) == ["denied"]
 
     def test_what_a_url_brings_is_known_from_the_plan(self):
-        """A URL alone tells no name, but what would come of it has one."""
+        """A bare URL has no name, but its result has one."""
         policy = InstallPolicy(denied=["shop-tea"], indexes=["files.example"])
 
         assert target_rules(policy, f"other @ {WHEEL}") == []
@@ -210,7 +210,7 @@ class TestNames:
         assert change_rules(policy, change) == ["denied"]
 
     def test_a_denied_distribution_may_go(self):
-        """Names say what may come, and the rule of the environment what may go."""
+        """Names decide on additions, and the rule of the environment on removals."""
         gone = Change(name="leaves", before="1.0", after=None)
 
         assert change_rules(InstallPolicy(denied=["leaves"]), gone, named="leaves") == []
@@ -296,7 +296,7 @@ class TestPlaces:
         ],
     )
     def test_a_repository_is_on_one_of_the_hosts(self, entry, url, allowed):
-        """So of the target, and of what a dependency asks for."""
+        """So of the target, and of the requirements of a dependency."""
         policy = InstallPolicy(vcs_hosts=[entry])
         expected = [] if allowed else ["vcs_hosts"]
 
@@ -353,7 +353,7 @@ class TestPlaces:
             assert change_rules(policy, added(source=source)) == ["indexes"], source
 
     def test_a_file_on_another_host_is_told_of_clearly(self):
-        """The reason names that host and says what to do."""
+        """The reason names that host and the remedy."""
         source = "https://me:s3cret@files.example:8443/x.whl?token=s3cret"
         policy = InstallPolicy(indexes=["pypi.example"])
         [refusal] = policy.of_changes([added(source=source)], "shop-tea")
@@ -392,7 +392,7 @@ class TestPlaces:
             assert change_rules(policy, added(source=source)) == ["indexes"], source
 
     def test_refusals_have_no_credentials(self):
-        """What was asked for is shown without them."""
+        """The request is shown without them."""
         target = parse_target(
             "shop-tea @ git+https://quentin:s3cret@git.example/x",
             "https://quentin:s3cret@pypi.example/simple",
@@ -431,7 +431,7 @@ class TestWheels:
         ],
     )
     def test_only_wheels(self, source, allowed):
-        """What would have to be built is refused, and what nobody tells the form of."""
+        """A distribution that must be built is refused, and one of an unknown form."""
         policy = InstallPolicy(wheels_only=True, vcs_hosts=["git.example"])
 
         assert change_rules(policy, added(source=source)) == ([] if allowed else ["wheels_only"])
@@ -448,7 +448,7 @@ class TestWheels:
 
     @pytest.mark.parametrize("field", [{"denied": ["leaves"]}, {"allowed": ["a"]}])
     def test_where_names_or_hashes_are_judged_nothing_is_built(self, constraints, field):
-        """Only what is built tells them, and the code of it would have run by then."""
+        """Only a build knows them, and its code would have run by then."""
         places = {"vcs_hosts": ["git.example"], "indexes": ["files.example"]}
         hashes = {"require_hashes": True, "constraints": constraints("")}
         [rule] = field
@@ -456,7 +456,7 @@ class TestWheels:
 
         assert target_rules(policy, "git+https://git.example/x") == [rule]
         assert target_rules(policy, "leaves @ git+https://git.example/x") == [rule]
-        # It has stated a name that is allowed, which is held against what is built.
+        # It has stated an allowed name, which is compared with the built distribution.
         assert target_rules(policy, "a @ git+https://git.example/x") == []
         assert target_rules(policy, "a @ https://files.example/a.tar.gz") == []
         assert target_rules(hashed, "a @ https://files.example/a.tar.gz") == ["require_hashes"]
@@ -467,7 +467,7 @@ class TestWheels:
 
     @pytest.mark.parametrize("field", [{"denied": ["leaves"]}, {"allowed": ["shop-tea", "milk"]}])
     def test_what_a_dependency_names_by_url_is_a_wheel(self, constraints, field):
-        """Only what was asked for by URL may be built, where its name is judged and no more."""
+        """Only a request by URL may be built, where its name is judged and nothing else."""
         [rule] = field
         archive = "https://files.example/x-1.0.tar.gz"
         policy = InstallPolicy(**field, indexes=["files.example"])
@@ -477,7 +477,7 @@ class TestWheels:
         assert change_rules(policy, added("milk", source=WHEEL, direct=True)) == []
         # An index was asked for it, and should have given a wheel.
         assert change_rules(policy, added(source=archive)) == [rule]
-        # Where nobody tells, the name is what is judged.
+        # Where nobody knows, the name is judged.
         assert change_rules(InstallPolicy(**field), added(), added("milk")) == []
 
 
@@ -527,7 +527,7 @@ class TestConstraints:
         ],
     )
     def test_a_file_that_cannot_be_read_allows_nothing(self, constraints, text, said):
-        """It is told of with the line; what it was to forbid is not let through."""
+        """It is reported with the line; the distribution that it should forbid is refused."""
         policy = InstallPolicy(constraints=constraints(text))
 
         for ask in (policy.constraint_lines, lambda: policy.of_changes([added()], "shop-tea")):
@@ -545,7 +545,7 @@ class TestConstraints:
             policy.of_changes([], None)
 
     def test_it_is_read_anew(self, constraints):
-        """What the host writes into it counts from then on."""
+        """The host's changes of the file count from then on."""
         policy = InstallPolicy(constraints=constraints("a==1"))
         assert change_rules(policy, added("a", "2")) == ["constraints"]
 
@@ -596,7 +596,7 @@ class TestHashes:
         assert change_rules(policy, added(sha256=HASH)) == ["constraints", "require_hashes"]
 
     def test_dependencies_need_one_too(self, constraints):
-        """A plan is as good as its weakest part; what only goes needs none."""
+        """A plan is as good as its weakest part; a removal needs none."""
         policy = self.policy(constraints, f"shop-tea==1.0 --hash=sha256:{HASH}")
 
         changes = (added(sha256=HASH), added("leaves", sha256=OTHER_HASH))

@@ -1,4 +1,4 @@
-"""Lock files say exactly what a generation has, and those of other programs are understood."""
+"""Lock files list exactly the files of a generation; those of other programs are understood."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def wheel(name: str) -> str:
 
 
 def test_what_is_written_is_read_back(tmp_path) -> None:
-    """Pins, what was asked for, and the time, with characters that need escapes."""
+    """Pins, the requests, and the time, with characters that need escapes."""
     asked = {"tea": 'tea; os_name != "x\\y"', "milk": "milk @ https://h/milk-1.0-py3-none-any.whl"}
     lock = Lock(
         pins=PINS, asked=asked, created=datetime(2026, 11, 30, 22, 1, 2, 345678, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""What may be asked of an installer: hostile texts are refused, and no credentials are shown."""
+"""Requests to an installer: hostile strings are refused, and no credentials are shown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from plugreg.install.requirements import parse_target
 HASH = "a" * 64
 
 NO_NAME = [
-    # Options, and what an installer might take for some.
+    # Options, and strings that an installer might take for options.
     "",
     " ",
     "\t",
@@ -48,7 +48,7 @@ NO_NAME = [
     "shop-tea --pre",
     "shop-tea --index-url=x",
     "shop-tea[a] -e .",
-    # Several requirements, and what continues in other lines.
+    # Several requirements, and strings that continue in other lines.
     "shop-tea shop-milk",
     "shop-tea,shop-milk",
     "shop-tea\nshop-milk",
@@ -526,13 +526,13 @@ class TestAccepted:
         assert parse_target("shop-tea", url).index_url == url
 
     def test_a_file_has_more_than_a_mere_name(self):
-        """A mere name leaves it to the version that was installed what the file says."""
+        """A bare name leaves the line to the version that was installed."""
         assert parse_target("shop-tea").line == ""
         assert parse_target("shop-tea>=1").line == "shop-tea>=1"
         assert parse_target("shop-tea[pdf]").line == "shop-tea[pdf]"
 
     def test_a_file_has_no_credentials(self):
-        """User names and passwords go, and queries with a secret; what finds the file stays."""
+        """User names and passwords go, and queries with a secret; the file can still be found."""
         line = parse_target(f"a @ https://me:hunter22@example.org/x.whl?raw=1#sha256={HASH}").line
         assert _means(line, f"a @ https://example.org/x.whl?raw=1#sha256={HASH}")
         assert parse_target("git+https://t0ken@example.org/x@v1").line == (
@@ -677,7 +677,7 @@ class TestMasked:
         assert masked(masks) == masks
 
     def test_secrets_are_found_however_they_are_written(self):
-        """As they are, as URLs write them, and in what a header has of both."""
+        """As they are, as URLs write them, and in a header with both."""
         secrets = secrets_of("https://quentin:s3cr%40t@h")
         header = base64.b64encode(b"quentin:s3cr@t").decode()
         for each in ("s3cr@t", "s3cr%40t", quote("s3cr%40t"), header, "quentin"):
@@ -686,7 +686,7 @@ class TestMasked:
 
     @pytest.mark.parametrize("part", ["://", "://u", "://a?", "?://", "://@", "@", " ", "://?"])
     def test_a_hostile_text_costs_no_more_than_its_length(self, part):
-        """What a build prints is masked while all threads wait: it must not stop the process."""
+        """A build's output is masked while all threads wait: it must not stop the process."""
         start = time.process_time()
         for each in (part * 20_000, part * 20_000 + "@", part * 20_000 + "?x"):
             masked(each, ["abcd1234"])
@@ -699,7 +699,7 @@ class TestMasked:
         assert masked("pw='ab' of about abab, ab", ["ab"]) == "pw='***' of about abab, ***"
 
     def test_blanks_are_no_secret(self):
-        """What is blank hides nothing."""
+        """A blank secret hides nothing."""
         assert masked("a b", ["", " "]) == "a b"
 
     def test_long_lines_take_no_longer_than_long_lines_do(self):
@@ -796,7 +796,7 @@ class TestLaws:
         st.sampled_from(["", "; os_name != 'x'", "; python_version > '3' or os_name == 'a b'"]),
     )
     def test_what_the_grammar_allows_is_accepted(self, name, specifier, marker):
-        """What is refused is refused for a reason: plain requirements are not."""
+        """A refusal has a reason: plain requirements are not refused."""
         target = parse_target(name + specifier + marker)
 
         _check_accepted(target)
@@ -817,9 +817,9 @@ class TestLaws:
         st.booleans(),
     )
     def test_no_secret_is_shown(self, secret, form, escaped):
-        """Whatever characters a password has, neither what is accepted nor an error shows it.
+        """Whatever characters a password has, neither the accepted target nor an error shows it.
 
-        But for a slash that is not escaped: what stands before it is the host, by RFC 3986.
+        Except a slash that is not escaped: the part before it is the host, by RFC 3986.
         """
         assume(escaped or "/" not in secret)
         secret = f"Zq{secret}qZ"

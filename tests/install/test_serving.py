@@ -16,7 +16,7 @@ from plugreg.install.serving import Serving
 
 ROOT = Path(plugreg.__file__).parents[1]
 
-# A host that prints what it knows, once for each line that it reads.
+# A host that prints its state, once for each line that it reads.
 HOST = """
 import json, os, sys
 from pathlib import Path
@@ -135,7 +135,7 @@ def test_its_plugins_are_found_after_the_host_s(serve, host, environment):
 
 
 def test_nothing_in_it_runs_by_itself(serve, host, tmp_path):
-    """Not what a ``.pth`` file would run in a folder of the host's."""
+    """Not the code that a ``.pth`` file would run in a folder of the host's."""
     serve(tea=1, pth=tmp_path / "it-ran")
 
     assert host().first["values"] == {"tea": 1}
@@ -143,7 +143,7 @@ def test_nothing_in_it_runs_by_itself(serve, host, tmp_path):
 
 
 def test_a_process_follows_at_its_next_refresh(serve, host):
-    """What changed is imported anew, what did not is not, and what is gone is gone."""
+    """Changed modules are imported again, unchanged ones are not, and removed ones are gone."""
     serve(tea=1, milk=1, cup=1)
     shop = host()
     serve(tea=2, milk=1)
@@ -175,7 +175,7 @@ def test_it_follows_backwards_and_to_nothing(serve, host, environment):
 
 
 def test_a_process_that_forked_earlier_follows_too(serve, host):
-    """It takes in what came after its parent had loaded."""
+    """It takes in changes that came after its parent had loaded."""
     serve(tea=1)
     shop = host()
     serve(tea=2)
@@ -197,7 +197,7 @@ def test_modules_of_a_removed_generation_keep_working(serve, host, environment):
 
 
 def test_a_damaged_current_is_a_failure_of_the_registry(serve, host, environment):
-    """What was in service stays, and the failure goes with the fault."""
+    """Plugins in service stay, and the failure goes with the fault."""
     serve(tea=1)
     shop = host()
     (environment / "current").write_text("what?")

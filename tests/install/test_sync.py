@@ -83,7 +83,7 @@ def test_lines_that_need_one_another_are_installed_together(sync, make, order):
 
 
 def test_what_no_line_lists_stays_as_it_is(sync, make):
-    """A line that needs what was asked for in another version is refused, and nothing changes."""
+    """A line that needs another version of a requested one is refused, and nothing changes."""
     for version in ("1.0", "2.0"):
         make("shop-tea", version, f"shop-cup=={version}")
         make("shop-cup", version)
@@ -130,7 +130,7 @@ def test_a_line_with_an_extra_asks_for_what_that_requires(sync, make, index, mak
 
 
 def test_a_line_with_an_extra_of_the_host_s_own(sync, index, make_wheel, venv):
-    """The host's stays as it is, and what the extra requires comes once."""
+    """The host's stays as it is, and the requirements of the extra come once."""
     make_wheel(index.folder, "shop-leaf", "1.0", modules={"shop_leaf.py": ""})
     info = venv.purelib / "shop_host-1.0.dist-info"
     info.mkdir()

@@ -31,7 +31,7 @@ def torture(folder: Path, driver: str, how: str, rounds: int) -> tuple[int, str]
     [("pip", "kill", 1), ("uv", "kill", 2), ("uv", "full", 2), ("uv", "together", 2)],
 )
 def test_nothing_is_lost(uv_path, tmp_path, driver, how, rounds) -> None:
-    """What was acknowledged serves, all of it, and nothing is left over after the next change.
+    """An acknowledged change serves, all of it, and nothing is left over after the next change.
 
     Hosts were killed at random instants, had no room on the disk, or installed at once.
     """

@@ -1,4 +1,4 @@
-"""What uv is given, what it may not see, and which errors its words mean."""
+"""Arguments of uv, variables that it may not see, and the errors that its words mean."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class TestFiles:
         assert (tmp_path / "next/shop_tea.py").stat().st_nlink == 1
 
     def test_another_file_at_the_same_url(self, resolve, index, tea, tmp_path, sha256) -> None:
-        """It is fetched again, with what is there now, though uv knows the URL already."""
+        """It is fetched again, with its current contents, though uv knows the URL already."""
         file = tea("1.0", folder=tmp_path)
         (index.folder / "files").mkdir()
         url = f"http://{index.host}/files/files/{file.name}"
@@ -191,7 +191,7 @@ class TestErrors:
 
 class TestConfiguration:
     def test_constraints_of_the_host_hold(self, resolve, tea, tmp_path, monkeypatch) -> None:
-        """``UV_CONSTRAINT`` counts beside what keeps the environment, unless isolated."""
+        """``UV_CONSTRAINT`` counts beside the constraints of the environment, unless isolated."""
         tea("1.0")
         tea("2.0")
         (tmp_path / "host.txt").write_text("shop-tea<2\n")
@@ -201,7 +201,7 @@ class TestConfiguration:
         assert resolve("shop-tea", isolated=True)["shop-tea"].version == "2.0"
 
     def test_no_variable_leads_elsewhere(self, resolve, tea, tmp_path, monkeypatch) -> None:
-        """Those that say where uv installs, what else, or in which folder, do not hold."""
+        """Variables that select uv's places, packages or folder do not hold."""
         tea("1.0")
         tea("2.0")
         (tmp_path / "override.txt").write_text("shop-tea==1.0\n")
@@ -267,7 +267,7 @@ class TestCredentials:
 
     @pytest.mark.parametrize("name", ["HTTP_PROXY", "UV_INDEX_SHOP_PASSWORD"])
     def test_in_the_words_of_an_error(self, tmp_path, wrap, name, monkeypatch) -> None:
-        """What uv, or a program that it starts, prints of them does not come through."""
+        """Output of uv, or of a program that it starts, does not show them."""
         url = f"{LOGIN[0]}:{LOGIN[1]}@127.0.0.1:1"
         monkeypatch.setenv(name, url if name == "HTTP_PROXY" else LOGIN[1])
         uv = wrap(
@@ -281,7 +281,7 @@ class TestCredentials:
         assert not any(secret in str(caught.value) for secret in LOGIN)
 
     def test_a_user_called_like_a_distribution(self, resolve, index, tea) -> None:
-        """What is masked in the output is not missing in the pin."""
+        """A string that is masked in the output is not missing in the pin."""
         index.login = ("shop-tea", "files")
         tea()
         pin = resolve("shop-tea", indexes=[index.url])["shop-tea"]
@@ -291,7 +291,7 @@ class TestCredentials:
     def test_none_of_publishing_reach_a_build(
         self, resolve, index, make_sdist, tmp_path, monkeypatch
     ) -> None:
-        """What the host publishes with is nothing that a build could read."""
+        """The host's credentials for publishing are nothing that a build could read."""
         seen = tmp_path / "seen"
         step = f"open({str(seen)!r}, 'w').write(repr(dict(os.environ)))"
         make_sdist(index.folder, "shop-tea", "1.0", build_step=step)

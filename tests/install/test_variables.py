@@ -15,7 +15,7 @@ SECRET = "s3cret-canary"
 
 
 def test_few_variables_are_passed_on(monkeypatch):
-    """An installer gets what it needs to run, the network's and its own; no other secret."""
+    """An installer gets the variables that it needs, the network's and its own; no other secret."""
     for name in list(os.environ):
         monkeypatch.delenv(name)
     passed = {
@@ -82,6 +82,6 @@ def test_credentials_in_variables(given, secrets):
     ],
 )
 def test_variables_without_credentials(given):
-    """No word is taken from what is told that is no secret."""
+    """No word that is no secret is removed from the output."""
     found = credentials_in(given)
     assert [word for word in found if word.strip(":") not in ("", "__token__")] == []

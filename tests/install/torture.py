@@ -1,4 +1,4 @@
-"""Kill hosts while they install, fill the disk, start many at once, and count what is lost.
+"""Kill hosts while they install, fill the disk, start many at once, and count losses.
 
 As a script it tortures an environment below a folder, and fails if anything was lost::
 
@@ -166,7 +166,7 @@ class Torture:
         )
 
     def run(self, verb: str, argument: str = "", limit: int = 0) -> dict[str, Any]:
-        """Return what a host has printed that ran to its end; an error of its own is a fault."""
+        """Return the output of a host that ran to its end; an error of its own is a fault."""
         with self.start(verb, argument, limit) as host:
             output, errors = host.communicate(timeout=600)
         if host.returncode:
@@ -190,7 +190,7 @@ class Torture:
         return faults
 
     def half_installed(self) -> list[str]:
-        """Return what is not as the RECORDs of the serving generation say."""
+        """Return differences from the RECORDs of the current generation."""
         faults = []
         current = self.environment / "current"
         number = current.read_text().splitlines()[0] if current.exists() else "0"
@@ -205,7 +205,7 @@ class Torture:
         return [*faults, *(f"{file} in generation {number} is recorded nowhere" for file in files)]
 
     def leftovers(self) -> list[str]:
-        """Return what is in the environment and belongs to no generation that is kept."""
+        """Return files in the environment that belong to no generation that is kept."""
         known = {"current", "lock", "generations", "isolated"}
         found = [path.name for path in self.environment.iterdir() if path.name not in known]
         numbers = {
@@ -227,7 +227,7 @@ def kill(torture: Torture, rounds: int) -> Findings:
     duration = 0.0
     for number in range(rounds):
         if number % 10 == 0 and now[OTHER] is None:
-            # How long it takes depends on what else the machine has to do.
+            # The time depends on other work of the machine.
             began = time.monotonic()
             torture.must("install", f"{OTHER}=={VERSIONS[0]}")
             duration = time.monotonic() - began
@@ -312,7 +312,7 @@ def readonly(torture: Torture, rounds: int) -> Findings:
 
 
 def damage(torture: Torture, rounds: int) -> Findings:
-    """Take away what an acknowledged installation has brought; a fault must be found."""
+    """Take away the files of an acknowledged installation; a fault must be found."""
     torture.prepare()
     for path in (torture.environment / "generations").glob("*/tea_lib/module_*.py"):
         path.unlink()
@@ -385,7 +385,7 @@ def _write_wheel(
 
 
 def main() -> int:
-    """Torture what the arguments name, and return how many faults were found, at most 1."""
+    """Torture the arguments' targets, and return how many faults were found, at most 1."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="a folder that does not exist")
     parser.add_argument("driver", choices=["pip", "uv"])

@@ -60,7 +60,7 @@ class Shop:
         }
 
     def python(self, *arguments):
-        """Run Python and return what it left."""
+        """Run Python and return the completed process."""
         return subprocess.run(**self.how(*arguments), capture_output=True, check=False)
 
     def serving(self, port):
@@ -70,7 +70,7 @@ class Shop:
         return shlex.split(recipe.replace("$(SERVE_PORT)", str(port)))
 
     def run(self, code):
-        """Run ``code`` after the shop's registry was loaded; return what it left in ``answer``."""
+        """Run ``code`` after the shop's registry was loaded; return its ``answer``."""
         done = self.python("-c", f"{PREAMBLE}{code}\nprint(json.dumps(answer))", str(self.store))
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
@@ -79,7 +79,7 @@ class Shop:
 class Server:
     """The shop's server, started as ``make serve`` starts it, on a port that is free.
 
-    ``introduction`` is what it prints at its start, ``address`` is where it is, ``folder`` has its
+    ``introduction`` is its output at its start, ``address`` is where it is, ``folder`` has its
     store.
     """
 
@@ -102,7 +102,7 @@ class Server:
         self.address = re.search(r"http://127\.0\.0\.1:\d+", self.introduction).group()
 
     def end(self, sign=signal.SIGINT):
-        """End it; return the exit status and what it told on both streams since it started."""
+        """End it; return the exit status and its output on both streams since it started."""
         self._process.send_signal(sign)
         rest, _ = self._process.communicate(timeout=30)
         return self._process.returncode, rest, self._log.read_text()

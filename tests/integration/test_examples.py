@@ -49,7 +49,7 @@ def start():
 
 
 def interrupted(process):
-    """End a process as Ctrl-C does; return its exit code and what it had left to say."""
+    """End a process as Ctrl-C does; return its exit code and its last output."""
     process.send_signal(signal.SIGINT)
     rest, _ = process.communicate(timeout=LONG)
     return process.returncode, rest
@@ -105,7 +105,7 @@ class TestFastAPIHost:
 
 class TestWorker:
     def test_a_task_can_be_run_now(self, start, tmp_path):
-        """And plugins hear of what happens."""
+        """And plugins receive events."""
         process = start("worker.py", str(tmp_path / "store"), "--run", "plugin.stock.count")
         told, _ = process.communicate(timeout=LONG)
 

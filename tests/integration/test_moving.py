@@ -136,7 +136,7 @@ ENTRY_POINTS = {
 
 @pytest.fixture
 def run(site, tmp_path):
-    """Return a function that runs a block of the page as a host, and returns what it prints."""
+    """Return a function that runs a block of the page as a host, and returns its output."""
     site.dist("shop-plugins", entry_points=ENTRY_POINTS, modules=MODULES)
     configuration = "plugins:\n  entry_point_group: shop.forged\n"
     (tmp_path / "shop.yaml").write_text(configuration, encoding="utf-8")
@@ -159,7 +159,7 @@ def run(site, tmp_path):
 
 
 def test_each_section_has_both():
-    """A stranger finds what he has today and what it becomes, for each system."""
+    """A stranger finds today's code and its replacement, for each system."""
     pairs = ["pluggy", "stevedore", "flake8", "Sphinx", "plux", "catalogue", "pluginforge"]
     # InvenTree cannot be installed beside others, so that its plugin stands there to be read.
     assert {title: len(blocks) for title, blocks in SECTIONS.items()} == dict.fromkeys(
@@ -189,7 +189,7 @@ def test_a_plugin_of_inventree_runs(run):
 
 
 def test_without_a_registry(run):
-    """What is found can be loaded at once."""
+    """Found plugins can be loaded at once."""
     (block,) = SECTIONS["No registry at all"]
 
     assert run(block) == "['read']\n"

@@ -1,4 +1,4 @@
-"""Real processes on one store: what one does, the others take in, and what dies is got over."""
+"""Real processes on one store: they take in each other's changes, and survive deaths."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ for line in sys.stdin:
 
 
 class Process:
-    """A process with a registry that does what it is told."""
+    """A process with a registry that carries out commands."""
 
     def __init__(self, url, name, loadable, broken=()):
         self._process = subprocess.Popen(
@@ -110,7 +110,7 @@ class Process:
             self._is_ready = True
 
     def __call__(self, verb, *arguments):
-        """Have it do something, and return what it answers."""
+        """Have it do something, and return its answer."""
         self.wait()
         self._process.stdin.write(f"{json.dumps([verb, *arguments])}\n")
         self._process.stdin.flush()
@@ -229,7 +229,7 @@ def test_processes_with_other_plugins_converge(url, start, count, changes):
         eventually(lambda process=process, own=own: {*process("active")} == wanted & {*own[1:]})
     print(f"{count} processes, {changes} changes: the same after {time.monotonic() - last:.3f} s")
     for process in everybody:
-        process("refresh")  # What it cannot load may be the last that it has to take in.
+        process("refresh")  # The plugin that it cannot load may be the last that it has to take in.
     counts = [process("reloads") for process in everybody]
     assert max(counts) <= changes
     for process in [*everybody] * 2:
@@ -258,7 +258,7 @@ def test_work_goes_on_when_its_holder_is_killed(url, start):
 
 @pytest.mark.parametrize("kind", ["tinydb", "sqlite"])
 def test_a_store_that_was_away_is_taken_up_again(tmp_path, start, kind):
-    """The process serves meanwhile, and sees what has changed once its store is back."""
+    """The process serves meanwhile, and sees the changes once its store is back."""
     folder = tmp_path / "store"
     folder.mkdir()
     url = f"{kind}:///{folder / 'plugins.store'}"

@@ -1,4 +1,4 @@
-"""README and docs say what is so: code runs, tables are complete, links lead somewhere."""
+"""README and docs are true: code runs, tables are complete, links lead somewhere."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def _page(name):
 
 
 def test_host_and_plugin_of_the_first_screen_run(site, tmp_path):
-    """The ten lines of a host find the ten lines of a plugin, and print what is said there."""
+    """The ten lines of a host find the ten lines of a plugin, and print the shown output."""
     host, plugin = _blocks("python")
     (entry_points,) = _blocks("toml")
     groups = tomllib.loads(entry_points)["project"]["entry-points"]
     site.dist("shop-discount", entry_points=groups, modules={"shop_discount.py": plugin})
     path = [str(site), str(Path(plugreg.__file__).parents[1])]
 
-    # Twice, since the host says that what it switches on is remembered.
+    # Twice, since the host says that switching on is remembered.
     for _ in range(2):
         done = subprocess.run(
             [sys.executable, "-P", "-W", "error", "-c", host],
@@ -107,7 +107,7 @@ def test_host_and_plugin_are_about_ten_lines(language):
 
 
 def test_dependencies_are_all_named():
-    """What plugreg brings along is said in the README, one name for each dependency."""
+    """Dependencies of plugreg are named in the README, one name for each."""
     needed = [each for each in requires("plugreg") or () if "extra ==" not in each]
     names = {re.match(r"[\w-]+", each).group() for each in needed}
 
@@ -118,7 +118,7 @@ def test_dependencies_are_all_named():
 
 
 def test_public_names_are_all_told_of():
-    """Whoever looks for a name finds it in the tables, with what it is for."""
+    """Whoever looks for a name finds it in the tables, with its purpose."""
     hooks = [name for name in vars(PlugregSpecs) if name.startswith("plugreg_")]
     mixins = [name for name in plugreg.mixins.__all__ if name != "MIXINS"]
     names = [*plugreg.__all__, *mixins, *plugreg.storage.__all__, *hooks]
@@ -191,8 +191,8 @@ def test_named_files_and_commands_are_there():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
 
     assert {"tests/test_invariants.py", "sample_plugins/", "docs/examples/worker.py"} <= paths
-    # What begins with no folder of the repository is an address, or a file of somebody's host; and
-    # what make builds is there afterwards.
+    # A path that begins with no folder of the repository is an address, or a host's file; and
+    # files that make builds are there afterwards.
     folders = {path.name for path in ROOT.iterdir()} - {"build"}
     ours = [path for path in sorted(paths) if path.partition("/")[0] in folders]
     assert [path for path in ours if not (ROOT / path).exists()] == []

@@ -1,4 +1,4 @@
-"""The sample plugins with settings: each kind does in a real store what the sample says of it."""
+"""The sample plugins with settings: each kind works in a real store as the sample says."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_settings_are_remembered(shop):
     ],
 )
 def test_each_kind_of_setting_refuses_what_it_is_not(shop, key, value):
-    """What does not fit a setting is refused with its key, and the value stays as it was."""
+    """A value that does not fit a setting is refused with its key, and nothing changes."""
     answer = shop.run(
         "from plugreg import SettingError\n"
         "registry.activate('greeting')\n"
@@ -75,7 +75,7 @@ def test_every_field_of_a_definition_is_shown(shop):
 
 
 def test_callable_default_and_choices_are_asked_each_time(shop):
-    """What a default or choices depend on may change: the next read and write go by it."""
+    """The sources of a default or choices may change: the next read and write use them."""
     answer = shop.run(
         "registry.activate('gift-wrap')\n"
         "import shop_gift_wrap\n"
@@ -152,7 +152,7 @@ def test_before_save_vetoes_and_after_save_hears(shop):
 
 
 def test_typed_settings_are_values_of_their_types(shop):
-    """What is written as text is read as a number, a list or one of the words, by its type."""
+    """A value written as a string is read as a number, a list or a choice, by its type."""
     answer = shop.run(
         "registry.activate('courier')\n"
         "settings = registry.settings('courier')\n"
@@ -175,7 +175,7 @@ def test_typed_settings_are_values_of_their_types(shop):
     [("PARCELS", 0), ("PARCELS", "many"), ("VEHICLE", "balloon"), ("POSTCODES", "10115")],
 )
 def test_typed_settings_refuse_what_their_type_does_not_know(shop, key, value):
-    """Numbers below the limit, other words, and what is no list, are refused; nothing changes."""
+    """Numbers below the limit, other words, and values that are no list, are refused."""
     answer = shop.run(
         "from plugreg import SettingError\n"
         "registry.activate('courier')\n"
@@ -192,7 +192,7 @@ def test_typed_settings_refuse_what_their_type_does_not_know(shop, key, value):
 
 
 def test_settings_outlive_an_upgrade(copied):
-    """What version 1.0 has stored is there in the form of 2.0, once it is installed, and stays."""
+    """Values of version 1.0 are there in the form of 2.0, once it is installed, and stay."""
     file = copied.site / "shop_courier.py"
     new = file.read_text(encoding="utf-8")
     file.write_text(

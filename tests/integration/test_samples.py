@@ -1,4 +1,4 @@
-"""The sample plugins, as real distributions: each shows what it says, the broken ones included.
+"""The sample plugins, as real distributions: each works as described, the broken included.
 
 Every test runs the sample shop in a process of its own; see conftest.py.
 """
@@ -90,7 +90,7 @@ def test_broken_samples_cost_themselves_alone(shop):
 
 
 def test_incompatible_sample_is_never_imported(shop):
-    """What the host's version rules out by Requires-Dist is not imported, not even when wanted."""
+    """A plugin that Requires-Dist rules out is not imported, not even when wanted."""
     answer = shop.run(
         "state = registry.activate('too-new').state\n"
         "registry.reload(full=True, force=True, collect=True)\n"

@@ -1,4 +1,4 @@
-"""Twenty plugins, of which many do what they should not, called over and over by one host."""
+"""Twenty plugins, of which many misbehave, called over and over by one host."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def returns_no_list(self, item):
     return 7
 
 
-# In load order, that of the slugs: what they do, how they want to be called, what they give.
+# In load order, that of the slugs: their behaviour, their place in a call, their results.
 PLUGINS = {
     "a-plain": (plain(1), {}, 1),
     "b-after-all": (plain("last"), {"after": ("a-plain", "t-first", "s-odd")}, "last"),
@@ -163,7 +163,7 @@ def plugin(slug):
 
 @pytest.fixture
 def shop():
-    """Yield a registry with all of them; what hangs is let go at the end."""
+    """Yield a registry with all of them; hanging calls are released at the end."""
     NEVER.clear()
     SEEN_BY_THE_LOOP.clear()
     with PluginRegistry(
@@ -229,7 +229,7 @@ def test_nothing_is_left_of_a_thousand_rounds(shop):
     """The answers stay the same; but for the one thread that hangs, all is as it was before."""
 
     async def rounds():
-        # Those that fail have used up what their circuits allow, and nobody waits for them.
+        # Failing plugins have used up their circuits, and nobody waits for them.
         for _ in range(6):
             await called(shop.dispatch)
         patient = shop.dispatch.bind(timeout=PATIENT)

@@ -42,7 +42,7 @@ def _switch_on(address, slug):
     "names", [ANY_NAMES, NAMES_THAT_ARE_THERE], ids=["any names", "names that are there"]
 )
 def test_nothing_is_found(server, tmp_path, names):
-    """About 20 examples of each operation, and all of its edges, get what the document allows."""
+    """About 20 examples of each operation, and all of its edges, get documented answers."""
     for slug in ("courier", "dashboard", "discount", "too-new"):
         _switch_on(server.address, slug)
     document, config = tmp_path / "openapi.json", tmp_path / "schemathesis.toml"

@@ -1,4 +1,4 @@
-"""``make serve`` and the page on HTTP: its lines and its code do what stands there."""
+"""``make serve`` and the page on HTTP: its lines and its code work as they stand."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EXCHANGES = [
 
 
 def with_curl(line, folder):
-    """Run a line of a shell as it stands; return the status code and what curl printed."""
+    """Run a line of a shell as it stands; return the status code and curl's output."""
     headers = folder / "headers"
     told = shlex.quote(str(headers))
     done = subprocess.run(
@@ -40,7 +40,7 @@ def with_curl(line, folder):
 
 
 def with_urllib(line, folder):
-    """Do what curl would do, for machines that have none."""
+    """Do the same as curl, for machines that have none."""
     url, headers, data, method, written = None, {}, [], None, ""
     words = iter(shlex.split(line)[1:])
     for word in words:
@@ -73,7 +73,7 @@ CLIENTS = {"urllib": with_urllib, **({"curl": with_curl} if shutil.which("curl")
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_lines_of_the_page_work_as_printed(server, tmp_path, client):
-    """Each line of the page does, one after the other, what is shown below it."""
+    """Each line of the page has, one after the other, the output that is shown below it."""
     assert len(EXCHANGES) >= 10
     for line, shown in EXCHANGES:
         here = line.replace("http://127.0.0.1:8000", server.address)
@@ -92,7 +92,7 @@ def test_lines_of_the_page_work_as_printed(server, tmp_path, client):
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_lines_that_it_prints_work(server, tmp_path, client):
-    """What the server says can be tried can be copied from there, and is not refused."""
+    """The lines that the server offers can be copied from there, and are not refused."""
     lines = [each.strip() for each in server.introduction.splitlines() if "curl" in each.split()]
 
     assert len(lines) == 2

@@ -1,4 +1,4 @@
-"""A host with isolated plugins, and what may be left of them: nothing."""
+"""A host with isolated plugins, of which nothing may be left."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Hooks:
 
     @hookspec
     def act(self, what: str) -> str | None:
-        """Do what the plugin of a test does under this name."""
+        """Run the function of a test's plugin under this name."""
 
     @hookspec
     async def aact(self, what: str) -> str | None:

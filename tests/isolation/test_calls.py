@@ -1,4 +1,4 @@
-"""Calls of isolated plugins: order, circuits, coroutines, workers, and what is told of them."""
+"""Calls of isolated plugins: order, circuits, coroutines, workers, and observation."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def opened(host: Any) -> Any:
 
 
 def test_facts(opened: Any) -> None:
-    """What a plugin states of itself is in its record."""
+    """A plugin's attributes are in its record."""
     record = opened.get("victim")
 
     assert (record.title, record.version, record.author) == ("The victim", "1.2", "Somebody")
@@ -270,7 +270,7 @@ def scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_rows_of_the_host(host: Any, scale: Any) -> None:
-    """A capability of the host's own is refused, unless its row says what can be sent."""
+    """A capability of the host's own is refused, unless its row names methods to be sent."""
     host.write("victim", SCALE_PLUGIN)
     row = MixinSpec("scale", "Scale", scale.ScaleMixin)
     refused = host.open(mixins=[row]).get("victim")

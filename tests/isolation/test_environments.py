@@ -108,7 +108,7 @@ def test_a_virtual_environment(
 def test_what_an_installation_has_isolated(
     shop: Any, site: Any, tmp_path: Path, folder_installer: Any
 ) -> None:
-    """A host that isolates nothing runs what was installed so in a process, also in a new one."""
+    """A host that isolates nothing runs such a plugin in a process, also in a new one."""
     environment = folder_installer.environment
     fill(type(site)(serve(environment / "isolated" / "courier", 1)), 2)
     registry = shop.open({}, installer=folder_installer)

@@ -130,7 +130,7 @@ def test_a_plugin_that_dies_is_an_outcome(
 
 
 def test_a_crash_says_where(host: Any) -> None:
-    """What a crash writes to stderr is part of the error."""
+    """A crash's output to stderr is part of the error."""
     host.write("victim", VICTIM)
     registry = host.open()
     [outcome] = registry.outcomes(host.hooks.act, what="segfault")
@@ -245,7 +245,7 @@ def test_scribbling_on_the_sockets(host: Any) -> None:
 
 
 def test_forked_grandchildren_go_along(host: Any) -> None:
-    """What the plugin forks ends with it, though it has left the session."""
+    """A process that the plugin forks ends with it, though it has left the session."""
     host.write("victim", VICTIM)
     registry = host.open(circuit=NEVER)
     for _ in range(host.rounds):

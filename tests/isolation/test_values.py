@@ -1,4 +1,4 @@
-"""Values between host and plugin: each side gets what the specification says."""
+"""Values between host and plugin: each side gets the specification's types."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_every_type_arrives(host: Any, shop: Any) -> None:
-    """Each value comes back as what it was, and the plugin has had one of the spec's type."""
+    """Each value comes back unchanged, and the plugin has had one of the spec's type."""
     host.write("victim", MIRROR)
     registry = host.open(hookspecs=[shop.Hooks])
     item = shop.Item(
@@ -233,7 +233,7 @@ def anything(value): return b"raw"
 
 
 def test_a_result_of_another_type(host: Any, shop: Any) -> None:
-    """A result that is not what the specification says is a typed error."""
+    """A result that does not match the specification is a typed error."""
     host.write("victim", LIAR)
     registry = host.open(hookspecs=[shop.Hooks])
     item = shop.Item("x", decimal.Decimal(1), shop.Size.SMALL, datetime.datetime.now(datetime.UTC))
@@ -260,7 +260,7 @@ def test_pickle_sends_anything(host: Any, shop: Any) -> None:
 
 
 def test_historic_calls(host: Any, shop: Any) -> None:
-    """What was called before reaches the plugin; what cannot be sent keeps it out of service."""
+    """Earlier calls reach the plugin; one that cannot be sent keeps it out of service."""
     host.write("victim", MIRROR)
     registry = host.open(hookspecs=[shop.Hooks])
     registry.deactivate("victim")

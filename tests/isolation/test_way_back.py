@@ -1,4 +1,4 @@
-"""What a plugin reaches from its process: settings, metadata, the logger, hooks of the host."""
+"""Services of the host in a plugin's process: settings, metadata, the logger, host hooks."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def opened(host: Any) -> Any:
 
 
 def act(registry: Any, what: str) -> Any:
-    """Return what the plugin says."""
+    """Return the plugin's answer."""
     outcome = next(o for o in registry.outcomes("act", what=what) if o.slug == "victim")
     if outcome.error is not None:
         raise outcome.error
@@ -155,7 +155,7 @@ def test_settings_are_read_from_a_copy(opened: Any) -> None:
 
 
 def test_settings_are_written_through_the_host(opened: Any) -> None:
-    """What the plugin stores is stored by the host, with all its checks."""
+    """Values that the plugin stores are stored by the host, with all its checks."""
     assert act(opened, "write FEE 6") == "6"
     assert opened.settings("victim")["FEE"] == 6
     assert act(opened, "give 3 silver") == "silver"
@@ -169,7 +169,7 @@ def test_settings_are_written_through_the_host(opened: Any) -> None:
 
 
 def test_functions_of_settings_run_in_the_process(opened: Any) -> None:
-    """Validators and choices of the plugin hold for what the host stores."""
+    """Validators and choices of the plugin apply to values that the host stores."""
     settings = opened.settings("victim")
     with pytest.raises(SettingError, match="even"):
         settings.set("FEE", 5)
@@ -200,7 +200,7 @@ def test_metadata(opened: Any) -> None:
 def test_logs_and_prints_arrive_scrubbed(
     host: Any, opened: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What the plugin logs and prints is logged here, without its protected values."""
+    """Log records and output of the plugin are logged here, without its protected values."""
     opened.settings("victim").set("TOKEN", "sesame-sesame")
     logging.getLogger("plugreg.plugin.victim").setLevel(logging.INFO)
     with caplog.at_level(logging.INFO, "plugreg.plugin.victim"):

@@ -38,7 +38,7 @@ def parameters(draw, names):
 
 
 class Implementation(NamedTuple):
-    """A plugin's implementation: its signature, and what it does when it is called."""
+    """A plugin's implementation: its signature, and its behaviour in a call."""
 
     parameters: list[tuple[str, str | None]]
     does: str
@@ -72,7 +72,7 @@ def benches(draw):
 
 
 def expected(spec, impls, given, *, first=False):
-    """Say who is called with what, the results, and whose fault it was."""
+    """Return the calls with their arguments, the results, and the faulty plugins."""
     values = dict(spec) | given
     called, results, faults = [], [], []
     for number, impl in enumerate(impls):

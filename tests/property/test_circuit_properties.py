@@ -11,7 +11,7 @@ POLICY = CircuitPolicy(max_failures=3, within=10, cool_down=4, longest=12)
 
 
 class Model:
-    """What has happened, in order: (time, what), since the circuit was last closed."""
+    """The events, in order: (time, event), since the circuit was last closed."""
 
     def __init__(self):
         self.faults = []

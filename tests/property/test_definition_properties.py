@@ -33,7 +33,7 @@ def to_text(definition, value, **who):
 
 
 def to_value(definition, text):
-    """Return what a stored text reads as: the default if it is empty or fits no more."""
+    """Return the value of a stored string: the default if it is empty or no longer fits."""
     if text:
         with suppress(SettingError):
             return native_of(definition, text)
@@ -191,7 +191,7 @@ ANYTHING = SettingDefinition(key="K", type=list[Any])
 
 @given(st.data(), st.sampled_from(list(TYPES)))
 def test_typed_values_come_back(data, declared):
-    """A value of any type reads as it was written, and its text as what it is."""
+    """A value of any type reads as it was written, and its string as itself."""
     definition = TYPED[declared]
     value = data.draw(TYPES[declared])
     text = to_text(definition, value)
@@ -259,7 +259,7 @@ def test_whatever_is_written_is_stored_or_refused(value, definition):
 
 @given(st.text(max_size=30), st.sampled_from([EMAIL, ANY, ANYTHING, *TYPED.values()]))
 def test_reading_a_typed_text_never_fails(text, definition):
-    """No stored text makes a read fail, and what is told of it is a sentence or nothing."""
+    """No stored string makes a read fail, and its fault is a sentence or nothing."""
     to_value(definition, text)
     assert fault_of(definition, text) != ""
 

@@ -1,4 +1,4 @@
-"""Discovery says what importlib-metadata says, on every tree of healthy distributions."""
+"""Discovery agrees with importlib-metadata, on every tree of healthy distributions."""
 
 from __future__ import annotations
 

@@ -79,13 +79,13 @@ EXTRAS = {
 
 
 class Hiding(type):
-    """A metaclass that tells and shows nothing of what its classes have."""
+    """A metaclass that hides the attributes of its classes."""
 
     __dict__ = property(lambda _: {})
 
 
 class Listing(type):
-    """A metaclass that lists what it likes."""
+    """A metaclass that lists arbitrary names."""
 
     def __dir__(cls):
         return ["two"]
@@ -107,7 +107,7 @@ class Unlisted:
 
 
 class Adding(type):
-    """A metaclass whose classes inherit from what is none of their bases."""
+    """A metaclass whose classes inherit from others than their bases."""
 
     def mro(cls):
         classes = [each for each in type.mro(cls) if each is not Unlisted]
@@ -118,7 +118,7 @@ METACLASSES = [type, ABCMeta, type(Protocol), Hiding, Listing, Answering, Adding
 
 
 class Inventing(dict):
-    """What an object keeps its attributes in, and would make up others."""
+    """A dict of an object that would make up attributes."""
 
     def keys(self):
         return ["two"]
@@ -180,7 +180,7 @@ def test_found_at_one_look(plugin, prefix):
 
 
 def test_the_look_is_that_of_the_moment():
-    """What is put on a class, or taken from it, after one look is seen by the next."""
+    """An attribute that is put on a class, or taken from it, is seen by the next look."""
 
     class Plugin:
         two = marked(lambda self: None)

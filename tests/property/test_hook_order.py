@@ -86,8 +86,8 @@ def order_by_pluggy(*named):
 def test_order_is_that_of_registration_by_rank(early, exchanged, late, data):
     """After any sequence of exchanges it is as if plain pluggy had registered all who are in.
 
-    First what the host registered before the first exchange, then what was exchanged in, by rank,
-    then what the host registered since. The isolated call follows the same order.
+    First the host's objects from before the first exchange, then exchanged plugins, by rank,
+    then the host's later objects. The isolated call follows the same order.
     """
     manager = PluginManager("shop")
     manager.add_hookspecs(Specs)

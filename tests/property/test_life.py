@@ -2,7 +2,7 @@
 
 Real files in a real folder are written, broken, repaired and removed; an operator activates and
 deactivates; the host reloads and restarts over a real store. A model beside it knows the wishes
-and what each file would do.
+and the behaviour of each file.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Found(Plugin):
 {end}
 """
 
-# What a file does, as the parts of its source, and the state a wished plugin is then in.
+# The behaviour of a file, as the parts of its source, and the state of a wanted plugin then.
 KINDS: dict[str, tuple[dict[str, str], PluginState]] = {
     "good": ({}, PluginState.ACTIVE),
     "import": ({"end": "raise ImportError('gone')"}, PluginState.FAILED),
@@ -148,7 +148,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(slug=st.sampled_from(SLUGS), kind=st.sampled_from(sorted(KINDS)))
     def write(self, slug: str, kind: str) -> None:
-        """An author breaks or repairs a plugin; what runs is not touched by that."""
+        """An author breaks or repairs a plugin; running code is not touched by that."""
         self._write(slug, kind)
         self.fresh = False
 
@@ -228,14 +228,14 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def calls_reach_the_active_ones(self) -> None:
-        """What is listed as active is what is called, and nothing else is."""
+        """The listed active plugins are called, and nothing else is."""
         assert sorted(self.registry.call(Hooks.who)) == sorted(self.registry.active)
         assert not any(failure.stage == "call" for failure in self.registry.errors)
 
     @precondition(lambda self: self.fresh)
     @invariant()
     def states_are_those_of_the_model(self) -> None:
-        """Where the registry has looked at everything, it knows what there is."""
+        """Where the registry has discovered everything, it knows all plugins."""
         found = {slug: record.state for slug, record in self.registry.plugins.items()}
         assert found == {slug: self._expected(slug) for slug in found}
 

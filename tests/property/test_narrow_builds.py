@@ -1,4 +1,4 @@
-"""A single activation comes to what a load of everything comes to: same snapshot, same records.
+"""A single activation has the result of a load of everything: same snapshot, same records.
 
 Real distributions that depend on one another, plugins that fail at each stage, and plugins that
 bring others are switched on and off in any order. After each step a second registry loads all of
@@ -57,7 +57,7 @@ KINDS: dict[str, dict[str, str]] = {
     "activate": {"activated": "raise OSError('busy')"},
     "contract": {"bases": "mixins.SettingsMixin, ", "stated": "SETTINGS = 3"},
     "version": {"stated": "MIN_VERSION = '9.0'"},
-    # What is wrong with these stands in their METADATA.
+    # The fault of these is in their METADATA.
     "range": {},
     "line": {},
 }
@@ -208,14 +208,14 @@ def copied(storage: MemoryStorage) -> MemoryStorage:
     with copy.transaction() as transaction:
         for table in ("plugins", "counters"):
             for key, row in storage.read(table).items():
-                # A start looks for plugins, and takes what was deleted for what was never seen.
+                # A start discovers plugins, and deleted plugins count as never seen.
                 row.pop("forgotten", None)
                 transaction.put(table, key, row)
     return copy
 
 
 def take(registry: PluginRegistry, verb: str, slug: str) -> None:
-    """Do one step; what the registry refuses changes nothing."""
+    """Do one step; a refused step changes nothing."""
     with contextlib.suppress(PlugregError):
         if verb == "activate":
             registry.activate(slug)
@@ -272,7 +272,7 @@ def account(registry: PluginRegistry) -> dict[str, Any]:
                 each.exception_type or "",
             )
             for each in registry.errors
-            # Not what a plugin did wrong when it was let go, nor which of those brought came first,
+            # Not the faults of a released plugin, nor which of those brought came first,
             # which a load of everything alone tells anew.
             if each.stage in LOAD_STAGES
             or (each.stage is Stage.DISCOVERY and each.slug not in BROUGHT)

@@ -38,7 +38,7 @@ def wishes_of(asking):
 
 
 def on_circles(asking):
-    """Return the wishes on circles: what they put first can be reached from what they put last."""
+    """Return the constraints on cycles: their first plugins can be reached from their last."""
     wishes = wishes_of(asking)
     reached = {edge for wish in wishes for edge in edges_of(asking, wish)}
     while True:

@@ -77,7 +77,7 @@ def test_resolve_agrees_with_brute_force(graph, seed):
     and the order in which the plugins were found has no say.
     """
     kinds, needs = graph
-    # What is not wanted has no needs: nobody reads them.
+    # An unwanted plugin has no needs: nobody reads them.
     needs = {name: each if kinds[name] == "active" else set() for name, each in needs.items()}
     plan = resolved(kinds, needs, seed)
     order = [each.slug for each in plan.order]

@@ -1,4 +1,4 @@
-"""Slugs: what holds of every name."""
+"""Slugs: properties of every name."""
 
 from __future__ import annotations
 
@@ -88,13 +88,13 @@ def test_case_does_not_matter(name):
 
 @given(st.from_regex(r"[a-z0-9_]([a-z0-9_-]{0,20}[a-z0-9_])?", fullmatch=True))
 def test_a_slug_stays_as_it_is(slug):
-    """What follows the rules already is not changed, runs of hyphens included."""
+    """A name that follows the rules already is not changed, runs of hyphens included."""
     assert slugify(slug) == slug
 
 
 @given(names)
 def test_a_slug_without_fault_may_be_used(name):
-    """What slug_fault lets pass is neither empty nor reserved nor too long."""
+    """A name without a slug_fault is neither empty nor reserved nor too long."""
     slug = slugify(name)
     is_good = bool(slug) and slug not in RESERVED and len(slug) <= MAX_LENGTH
 
@@ -103,7 +103,7 @@ def test_a_slug_without_fault_may_be_used(name):
 
 @pytest.mark.parametrize("name", ["日本語", "---", "\u0301", "!"])
 def test_a_name_without_letters_is_told_the_remedy(name):
-    """What gives an empty slug is refused with the name and what to set."""
+    """A name with an empty slug is refused with the name and the remedy."""
     fault = slug_fault(slugify(name), name)
 
     assert fault is not None

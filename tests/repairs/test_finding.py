@@ -1,4 +1,4 @@
-"""Repairs as a pure function: what a registry cannot easily be brought to, and all at once."""
+"""Repairs as a pure function: situations that a registry hardly reaches, and all at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 
 
 class Done(list):
-    """Operations that note what was called."""
+    """Operations that note their calls."""
 
     def operations(self):
         names = ("activate", "deactivate", "reset", "reload", "reload_everywhere", "probe")

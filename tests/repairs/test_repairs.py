@@ -281,7 +281,7 @@ def test_every_code_has_a_cause_and_a_remedy():
 
 
 class TestEnvironment:
-    """PLUGREG_ONLY and PLUGREG_WITHOUT narrow what one process loads; nothing of it is stored."""
+    """PLUGREG_ONLY and PLUGREG_WITHOUT narrow the plugins of a process; nothing is stored."""
 
     @pytest.mark.parametrize(
         ("variables", "active"),

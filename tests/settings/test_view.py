@@ -657,7 +657,7 @@ class TestReferences:
         text = '{"$env": "TEA_KEY"}'
         view.set("A", text)
         assert view["A"] == text
-        # A plugin that changes what it has read and writes it back gives a text again.
+        # A plugin that changes a value that it has read and writes it back passes a string again.
         view.set("A", view["A"])
         assert view["A"] == text
         assert "reference" not in str(store.storage.read("settings"))
@@ -683,7 +683,7 @@ class TestReferences:
             view.set("MAP", text)
         assert caught.value.field == "MAP"
         assert store.storage.revision() == revision
-        # A plugin adds to what it has read.
+        # A plugin adds to a value that it has read.
         view.set("MAP", {**view["MAP"], "b": 2})
         assert view["MAP"] == {"a": 1, "b": 2}
         assert "reference" not in str(store.storage.read("settings"))

@@ -179,11 +179,11 @@ class Database:
 
     @property
     def prefix(self) -> str:
-        """What the names of the tables begin with."""
+        """The prefix of the tables."""
         return str(sa.make_url(self.url).query.get("prefix", "plugreg_"))
 
     def close(self) -> None:
-        """Close what was opened, and drop the tables."""
+        """Close the stores, and drop the tables."""
         for storage in self._opened:
             storage.close()
         if self.server:
@@ -226,7 +226,7 @@ _COMMIT = re.compile(rb"(?<!AUTO)COMMIT(?!TED)")
 
 
 class Proxy:
-    """Stands between a storage and its server, and breaks what goes through it."""
+    """Stands between a storage and its server, and breaks the connection."""
 
     def __init__(self, served: Database) -> None:
         address = sa.make_url(served.url)
@@ -240,7 +240,7 @@ class Proxy:
         self.refuses = False
         self._thawed = threading.Event()
         self._thawed.set()
-        # What goes through here must be readable.
+        # The bytes that go through here must be readable.
         plain = {"sslmode": "disable"} if self._is_postgresql else {"ssl_disabled": "true"}
         self.url = (
             address.set(host="127.0.0.1", port=self._listener.getsockname()[1])
@@ -259,7 +259,7 @@ class Proxy:
         self._breaks_commit, self._then_refuses = when, refuses
 
     def kill(self) -> None:
-        """Have the server end what it has from here, as an operator or its restart would."""
+        """Have the server end its connections from here, as an operator or its restart would."""
         ports = ", ".join(str(up.getsockname()[1]) for _, up in self._pairs if up.fileno() != -1)
         if self._is_postgresql:
             self._execute(

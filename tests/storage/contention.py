@@ -1,4 +1,4 @@
-"""Many writers of one store at the same time: what they lose, and how long they wait.
+"""Many writers of one store at the same time: their losses, and their waiting times.
 
 As a script it lets them loose on the store at a URL, and fails when an update was lost, when a
 write failed, or when one waited too long::
@@ -34,7 +34,7 @@ READY_SECONDS = 60.0
 
 
 class CarelessStorage:
-    """The control: what a transaction shows was read before its lock was acquired."""
+    """The control: a transaction shows records that were read before its lock was acquired."""
 
     def __init__(self, path: str) -> None:
         self._store = TinyDBStorage(path)
@@ -65,7 +65,7 @@ def open_store(url: str) -> Storage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Written:
-    """What became of the writes of one writer: how many seconds each waited, and the errors."""
+    """The result of one writer's writes: how many seconds each waited, and the errors."""
 
     waits: list[float]
     errors: list[str]
@@ -98,7 +98,7 @@ def write_in_process(url: str, name: str, writes: int, hold: float, start: Barri
 
 
 def look(storage: Storage) -> int:
-    """Return how many writes are there: the least of what the records and the revision show."""
+    """Return how many writes are there: the least of the records' and the revision's counts."""
     counts = {key: record["n"] for key, record in storage.read("count").items()}
     shared = counts.pop("all", 0)
     return min(shared, sum(counts.values()), storage.revision())
@@ -106,7 +106,7 @@ def look(storage: Storage) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tally:
-    """What became of all writes. One is lost that was acknowledged and is not there."""
+    """The result of all writes. One is lost that was acknowledged and is not there."""
 
     waits: list[float]
     errors: list[str]

@@ -1,4 +1,4 @@
-"""Restart a PostgreSQL server under load, and count what is lost: a harness for stores on it.
+"""Restart a PostgreSQL server under load, and count losses: a harness for stores on it.
 
 As a script it makes a server of its own, which goes with it, restarts it again and again, and fails
 when anything was lost or done twice, when a read failed, or when it took too long till all worked::
@@ -314,7 +314,7 @@ def loaded(storage: Storage) -> PluginRegistry:
 
 
 class Reader:
-    """Reads from a registry in a thread. What that raises once is raised by whoever asks."""
+    """Reads from a registry in a thread. An exception there is raised by the caller."""
 
     def __init__(self, registry: PluginRegistry) -> None:
         self._registry = registry
@@ -364,11 +364,11 @@ class Reader:
         self._reads += 1
 
 
-# -- what came of it ------------------------------------------------------------------------------
+# -- the result -----------------------------------------------------------------------------------
 
 
 class Tally:
-    """What came of all restarts. Times are since the server accepted connections again."""
+    """The result of all restarts. Times are since the server accepted connections again."""
 
     def __init__(self) -> None:
         self.reported: Counter[str] = Counter()
@@ -380,7 +380,7 @@ class Tally:
         self.seconds.setdefault(what, []).append(seconds)
 
     def look(self, storage: Storage, logs: list[Log]) -> None:
-        """See, while others write, that what was acknowledged is there, and nothing by halves."""
+        """Check, while others write, that acknowledged writes are there, and nothing by halves."""
         acknowledged = {log.name: log.reports("done")[-1][1] for log in logs}
         found = self._counted(storage)
         self.faults += [

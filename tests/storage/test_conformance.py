@@ -55,7 +55,7 @@ class TestRead:
         assert storage.read("two") == {"key": {"of": "two"}}
 
     def test_is_a_copy(self, storage):
-        """Whatever a caller does to what was read, at any depth, the store keeps its own."""
+        """Whatever a caller does to a record that it has read, the store keeps its own."""
         put(storage, "t", "k", {"list": [{"x": 1}]})
         table = storage.read("t")
         table["k"]["list"][0]["x"] = 2
@@ -116,7 +116,7 @@ class TestTransaction:
             assert list(transaction.items("other")) == []
 
     def test_lists_the_tables_that_have_records(self, storage):
-        """Tables are those of the moment, its own changes included, without what was emptied."""
+        """Tables are those of the moment, its own changes included, without emptied tables."""
         put(storage, "b", "k", {})
         put(storage, "gone", "k", {})
         with storage.transaction() as transaction:
@@ -147,7 +147,7 @@ class TestTransaction:
             assert transaction.get("t", "A") == {"key": "A"}
 
     def test_of_names_that_cannot_be_there_finds_nothing(self, storage):
-        """What could not be put is not found, and asking for it is no error."""
+        """A record that could not be put is not found, and asking for it is no error."""
         put(storage, "t", "k", {})
         with storage.transaction() as transaction:
             for table, key in (("t", "\ud800"), ("\ud800", "k"), ("t", "k" * 5000)):
@@ -321,7 +321,7 @@ REFUSED = {
 class TestRefusal:
     @pytest.mark.parametrize("record", REFUSED.values(), ids=REFUSED.keys())
     def test_of_what_is_no_json_record(self, storage, record):
-        """What JSON would change or lose is refused by name; the transaction goes on without it."""
+        """A value that JSON would change or lose is refused by name; the transaction goes on."""
         put(storage, "plugins", "shop", {"n": 1})
         with storage.transaction() as transaction:
             with pytest.raises(StorageError) as caught:
@@ -414,7 +414,7 @@ class TestRevision:
         assert storage.revision() == 3
 
     def test_stays_when_nothing_was_put_or_deleted(self, storage):
-        """Reading, deleting what is not there, and a refused put commit nothing."""
+        """Reading, deleting a missing record, and a refused put commit nothing."""
         put(storage, "t", "a", {})
         storage.read("t")
         with storage.transaction() as transaction:
@@ -454,7 +454,7 @@ class TestClose:
             storage.read("t")
 
     def test_lets_a_transaction_under_way_end(self, storage):
-        """What began before the close is committed; what waited for it is refused."""
+        """A transaction that began before the close is committed; one that waited is refused."""
         waiting = threading.Event()
 
         def late():
@@ -563,7 +563,7 @@ def exact(value):
 
 
 def check_step(transaction, model, step):
-    """Do one step in the transaction and in a dict of dicts, and compare what they answer."""
+    """Do one step in the transaction and in a dict of dicts, and compare the answers."""
     verb, table, *rest = step
     answer = getattr(transaction, verb)(table, *rest)
     if verb == "put":

@@ -104,7 +104,7 @@ class TestHarness:
         assert ": 0 lost" not in output
 
     def test_notices_failed_writes(self, tmp_path):
-        """What is not waited for is an error, and not a loss."""
+        """A transaction that does not wait is an error, and not a loss."""
         url = f"tinydb:///{tmp_path}/store.json?lock_timeout=0"
         code, output = contend(url, "--processes", "8")
 

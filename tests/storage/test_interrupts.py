@@ -93,7 +93,7 @@ print(came > 20, *wrong, sep="\\n")
 
 @pytest.mark.parametrize(("scheme", "step"), [("tinydb", 1), ("sqlite", 1)])
 def test_leave_old_or_new_and_a_storage_that_goes_on(tmp_path, run_python, scheme, step):
-    """Whenever it comes it is what is raised, nothing is half there, and no lock stays held.
+    """Whenever it comes it is raised, nothing is half there, and no lock stays held.
 
     Other threads, and a child that is forked afterwards, go on as well.
     """

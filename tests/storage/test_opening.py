@@ -1,4 +1,4 @@
-"""Stores by their URLs: which there are, what they may say, and what is answered to others."""
+"""Stores by their URLs: the kinds, their parts, and the errors for others."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class TestSchemes:
         storage.close()
 
     def test_options_of_the_driver_reach_it(self, new_database):
-        """What is not plugreg's in a server's URL is its driver's."""
+        """A part of a server's URL that is not plugreg's is its driver's."""
         database = new_database("postgresql")
         marked = sa.make_url(database.url).update_query_dict({"application_name": database.prefix})
         storage = open_storage(marked.render_as_string(hide_password=False))

@@ -19,7 +19,7 @@ class Tea(SettingsMixin, Plugin):
 
 
 class Counted:
-    """A storage that counts what is read and committed through it."""
+    """A storage that counts reads and commits through it."""
 
     def __init__(self, storage):
         self._storage = storage
@@ -106,7 +106,7 @@ def test_a_lease_makes_nobody_read_values(start):
 
 
 def test_a_value_is_seen_among_heartbeats(start):
-    """What is stored before, between and after quiet commits is read at the next look."""
+    """Records stored before, between and after quiet commits are read at the next look."""
     here, there = start(process="web"), start(process="worker")
     there.activate("tea")
     assert here.refresh()
@@ -133,7 +133,7 @@ def test_quiet_is_what_holds_no_other_commit(storage):
         for index, before in enumerate(known):
             assert is_quiet(storage, before, revision) is all(order[index:]), (order, index)
         assert not is_quiet(storage, revision, revision)
-        # An older copy of the store was put in the place of what was known.
+        # An older copy of the store was put in the place of the known one.
         assert not is_quiet(storage, revision + 1, revision)
 
 
@@ -174,7 +174,7 @@ class TestNothingChanged:
         assert storage.read("processes") == {}
 
     def test_nor_does_a_change_add_a_heartbeat(self, start, storage):
-        """A process that is no server stores what it was asked to store, in one commit.
+        """A process that is no server stores its changes in one commit.
 
         That a version loads without ending the process is stored once, when it is new.
         """

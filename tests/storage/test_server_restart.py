@@ -43,7 +43,7 @@ def test_loses_nothing_and_is_got_over():
 
     Those that write go on in the same objects, with no other errors than those that say that the
     store was away, or that a commit may have been made. Those that were idle notice nothing. A
-    registry is read from while there is no server, and sees afterwards what another process sets,
+    registry is read from while there is no server, and sees afterwards values of another process,
     long before its next look would be due.
     """
     code, output = restart("--how", "fast", "immediate", "kill", "--every", "100")

@@ -53,7 +53,7 @@ def test_notices_a_store_that_acknowledges_too_early(tmp_path):
 
 
 def test_refuses_one_store_where_each_round_makes_its_own(tmp_path):
-    """What the rounds before have written would be taken for a loss."""
+    """Records of earlier rounds would be taken for a loss."""
     process = run(f"tinydb:///{tmp_path}/store.json", "first")
 
     assert process.returncode == 2

@@ -73,7 +73,7 @@ class TestCopy:
         assert contents_of(storage) == CONTENTS
 
     def test_refuses_a_store_that_is_not_empty(self, source, target):
-        """What is there stays there, unless it may go; then nothing of it is left."""
+        """Existing records stay, unless they may go; then none of them is left."""
         fill(target, {"old": {"k": {"n": 1}}, "plugins": {"shop": {"wanted": False}}})
         with pytest.raises(StorageError, match=r"not empty.*'old'.*replace=True"):
             copy(source, target)
@@ -85,7 +85,7 @@ class TestCopy:
         assert target.revision() == 2
 
     def test_refuses_a_store_onto_itself(self, target):
-        """A store is not emptied to be filled from what was emptied."""
+        """A store is not emptied to be filled from itself."""
         fill(target)
         with pytest.raises(StorageError, match="onto itself"):
             copy(target, target, replace=True)
@@ -93,7 +93,7 @@ class TestCopy:
         assert contents_of(target) == CONTENTS
 
     def test_keeps_those_who_write_waiting(self, source):
-        """Nobody writes to either store meanwhile: what is in one then is in the other."""
+        """Nobody writes to either store meanwhile: both have the same records then."""
 
         class Watched(MemoryStorage):
             def transaction(self):
@@ -207,7 +207,7 @@ class TestImport:
         assert contents_of(target) == CONTENTS
 
     def test_refuses_a_store_that_is_not_empty(self, source, target):
-        """What is there stays there, unless it may go."""
+        """Existing records stay, unless they may go."""
         fill(target, {"old": {"k": {}}})
         with pytest.raises(StorageError, match="replace=True"):
             import_json(target, export_json(source))
@@ -215,7 +215,7 @@ class TestImport:
         assert contents_of(target) == {"old": {"k": {}}}
 
     def test_refuses_that_of_a_newer_plugreg(self, target):
-        """What a newer plugreg has exported is for it to import."""
+        """An export of a newer plugreg is for it to import."""
         with pytest.raises(StorageFormatError, match="update plugreg"):
             import_json(target, '{"plugreg": 2, "tables": {}}')
 
@@ -240,7 +240,7 @@ class TestImport:
         ],
     )
     def test_refuses_what_is_no_export(self, target, text, place):
-        """The error has the place of what is wrong, and the store is as it was."""
+        """The error has the place of the fault, and the store is as it was."""
         fill(target, {"old": {"k": {}}})
         with pytest.raises(StorageError) as caught:
             import_json(target, text, replace=True)

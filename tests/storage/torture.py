@@ -1,4 +1,4 @@
-"""Kill writers at random instants, and count what is lost: a harness for every store.
+"""Kill writers at random instants, and count losses: a harness for every store.
 
 As a script it tortures the store at a URL, and fails when anything was lost::
 
@@ -32,7 +32,7 @@ KEPT = 20
 
 
 class HastyStorage:
-    """The control: it acknowledges what it keeps in memory, and writes every fifth time."""
+    """The control: it acknowledges records that it keeps in memory, and writes every fifth time."""
 
     def __init__(self, path: str) -> None:
         self._disk = TinyDBStorage(path)
@@ -72,7 +72,7 @@ def open_store(url: str) -> Storage:
 
 
 def import_for(url: str) -> None:
-    """Import what a store needs before forking, so that few instants fall into importing."""
+    """Import a store's modules before forking, so that few instants fall into importing."""
     if not url.startswith(("tinydb:", "hasty:")):
         import sqlalchemy
 
@@ -168,7 +168,7 @@ class Child:
 
 @dataclass
 class Tally:
-    """What came of all rounds; the lists have the number of the round and what was wrong."""
+    """The result of all rounds; the lists have the number of the round and the fault."""
 
     rounds: int
     acknowledged: int

@@ -84,7 +84,7 @@ class Project:
             return PluginHost([Hooks, (name, value)], host="shop", options=given, **named)
 
         subject = Subject(CONTRACT, value, name, project, make_host=make_host)
-        # What other checks learn is left out: it takes a child, or hundreds of calls.
+        # Findings of other checks are left out: they take a child, or hundreds of calls.
         if code and code not in IMPORT:
             vars(subject)["imported"] = ()
         if code and code not in LIFE:
@@ -152,7 +152,7 @@ FOREIGN = """
 
 
 def test_a_plugin_of_pluggy_alone_passes_what_fits_it(project) -> None:
-    """No base class, no settings, no mixin: what it has is checked, and nothing else is missed."""
+    """No base class, no settings, no mixin: its parts are checked, and nothing else is missed."""
     project.pyproject = project.pyproject.replace('"plugreg", ', '"plugreg", "pluggy", ')
 
     assert project.check(FOREIGN).findings == ()
@@ -261,7 +261,7 @@ MISTAKES = [
         ),
     ),
     ("K701", hook("return (yield)", marks="@hookimpl(wrapper=True)")),
-    # What the contract finds in the sources.
+    # Findings of the contract in the sources.
     ("K101", weather("@hookimpl\ndef prize(self): ...")),
     ("K102", weather("@hookimpl\ndef price(self, itme): ...")),
     ("K103", hook("return None", marks="")),
@@ -316,7 +316,7 @@ def imported(tmp_path_factory):
 
 @pytest.mark.parametrize("code", EFFECTS)
 def test_each_effect_of_an_import_is_found(imported, code) -> None:
-    """What importing the module did to the process has its code, and is named."""
+    """An effect of the module's import on the process has its code, and is named."""
     found = [finding for finding in imported.findings if finding.code == code]
 
     assert any(EFFECTS[code][1] in finding.message for finding in found), imported.findings
@@ -339,7 +339,7 @@ def test_each_effect_of_an_import_is_found(imported, code) -> None:
     ],
 )
 def test_the_distribution_is_checked(project, code, old, new) -> None:
-    """What pyproject.toml says wrongly, or not at all, is found there."""
+    """A wrong or missing field of pyproject.toml is found there."""
     project.pyproject = project.pyproject.replace(old, new)
 
     assert code in codes(project.check("class Weather(Plugin): ...", code=code))

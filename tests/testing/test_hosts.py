@@ -1,4 +1,4 @@
-"""Hosts for plugins under test: what they give, what they hide, and what fails a test."""
+"""Hosts for plugins under test: their services, their limits, and failures of a test."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Hooks:
 
 
 class Weather(SettingsMixin, EventMixin, ScheduleMixin, Plugin):
-    """A plugin that uses what a host gives."""
+    """A plugin that uses a host's services."""
 
     SETTINGS = {
         "SNOW": {"name": "Snow", "default": False, "validator": bool},
@@ -204,7 +204,7 @@ def test_a_wrong_setting_is_told_to_the_author() -> None:
 
 
 def test_a_failure_that_is_not_expected_fails_the_test() -> None:
-    """What a registry would only record is told at the end of the test, with its stage."""
+    """A failure that a registry would only record is reported at the end of the test."""
 
     def use(host):
         assert host.call(Hooks.forecast, town="nowhere") == []
@@ -251,7 +251,7 @@ def test_a_plugin_that_cannot_be_activated_is_judged_at_the_end() -> None:
 
 
 class Leaky(Plugin):
-    """A plugin that leaves what its ``leak`` does."""
+    """A plugin that leaves the residue of its ``leak``."""
 
     def leak(self) -> None:
         raise NotImplementedError
@@ -306,7 +306,7 @@ LEAKS = {
 
 @pytest.fixture
 def mended():
-    """Take back what the leaks of this module leave."""
+    """Take back the residue of the leaks of this module."""
     path, folder = list(sys.path), Path.cwd()
     level, old = logging.root.level, signal.getsignal(signal.SIGUSR2)
     yield
@@ -325,7 +325,7 @@ def mended():
 
 @pytest.mark.parametrize("told", LEAKS)
 def test_each_leak_is_caught(told, mended) -> None:
-    """What a plugin leaves after it was switched off fails the test, by name."""
+    """The residue of a plugin after it was switched off fails the test, by name."""
     leaking = type("Leaking", (Leaky,), {"leak": LEAKS[told]})
 
     found = failures_of(lambda _: None, leaking)

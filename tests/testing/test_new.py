@@ -96,7 +96,7 @@ Contract.of(make_registry()).write(sys.argv[1])
 
 
 def run(folder: Path, *arguments: object, path: tuple[Path, ...] = (), code: int = 0) -> str:
-    """Run a program of the environment of the tests, and return what it writes."""
+    """Run a program of the environment of the tests, and return its output."""
     program, *rest = map(str, arguments)
     search = [*map(str, path), *([] if os.environ.get("PLUGREG_TEST_WHEEL") else [str(PACKAGE)])]
     done = subprocess.run(
@@ -266,7 +266,7 @@ def plugin_for(hooks: type) -> NewPlugin:
 
 
 def updated(folder: Path) -> dict[str, str]:
-    """Update a project to the new hooks; return what became of its files."""
+    """Update a project to the new hooks; return the results of its files."""
     record = read_record((folder / ".plugreg-new.json").read_text(encoding="utf-8"))
     done = write(folder, plugin_for(NewHooks).files(), record["files"])
     return {each.path: each.action for each in done}
@@ -322,7 +322,7 @@ def test_two_changes_of_one_line_are_left_to_the_author(begun) -> None:
 
 
 def test_a_record_that_is_damaged_is_refused() -> None:
-    """An update never begins from something else than what was made."""
+    """An update always begins from the files that were made."""
     for text in ("", "[]", "{}", json.dumps({"plugreg-new": 2, "files": {}})):
         with pytest.raises(ValueError, match="damaged, or of a newer plugreg"):
             read_record(text)

@@ -74,7 +74,7 @@ class Implementations:
 
 
 async def check_acall(registry: PluginRegistry) -> None:
-    """Results are typed as those of ``call``; what an async spec gives is what is awaited."""
+    """Results are typed as those of ``call``; the result of an async spec is the awaited value."""
     assert_type(await registry.acall(Hooks.price, item="tea"), list[float])
     assert_type(await registry.acall(Hooks.price, item="tea", currency="CHF"), list[float])
     assert_type(await registry.acall(Hooks.always, item="tea"), list[float])

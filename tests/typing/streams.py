@@ -12,7 +12,7 @@ from plugreg._calls.outcome import Outcome
 class Hooks:
     @hookspec
     def search(self, q: str, limit: int = 10) -> list[str] | None:
-        """Return what was found, or None."""
+        """Return the result, or None."""
 
     @hookspec(firstresult=True)
     def owner(self, item: str) -> str | None:
@@ -68,7 +68,7 @@ def check_first(registry: PluginRegistry) -> None:
 
 
 def check_reduce(registry: PluginRegistry) -> None:
-    """Return what the spec takes first, or gives."""
+    """Return the spec's first argument, or its result."""
     assert_type(registry.dispatch.reduce(Hooks.discounted, 10.0, item="tea"), float)
     assert_type(registry.dispatch.reduce(Hooks.rounded, 10.5), float | int)
     assert_type(registry.dispatch.reduce(scaled, 10.0, by=3), float)

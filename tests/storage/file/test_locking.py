@@ -95,7 +95,7 @@ class TestFork:
         ]
 
     def test_does_not_give_the_lock_away(self, path, run_python):
-        """A child that leaves its copy of the block does not unlock what its parent holds."""
+        """A child that leaves its copy of the block does not unlock its parent's lock."""
         lines = run_python(FORKED, path, "left").splitlines()
 
         assert lines[0].startswith("this transaction belongs to the process that began it")

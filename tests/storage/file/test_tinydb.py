@@ -1,4 +1,4 @@
-"""What TinyDBStorage promises beside the contract: its file, other processes, and its lock."""
+"""Guarantees of TinyDBStorage beside the contract: its file, other processes, and its lock."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ print("tinydb" in sys.modules)
         import plugreg.storage
 
         with pytest.raises(AttributeError, match="'FileStorage'"):
-            plugreg.storage.FileStorage  # noqa: B018 - the access is what is tested
+            plugreg.storage.FileStorage  # noqa: B018 - the access is tested
 
 
 class TestOpening:
@@ -69,7 +69,7 @@ class TestOpening:
         assert names(path) == ["plugins.json", "plugins.json.lock"]
 
     def test_finds_everything_again(self, path):
-        """What one object committed, another that is opened later gives back, revision included."""
+        """Records of one object are read by another that is opened later, revision included."""
         storage = TinyDBStorage(path)
         put(storage, "ü", {"x": [1, {"y": "😀\u2028"}]})
         put(storage, "k", {}, table="other")
@@ -177,7 +177,7 @@ class TestFile:
 
     @pytest.mark.parametrize("mode", [0o640, 0o664, 0o600])
     def test_keeps_the_mode_it_was_given(self, path, mode):
-        """What the operator allowed stays allowed, and no more, although the file is a new one."""
+        """The operator's permissions stay, and no others, although the file is a new one."""
         storage = TinyDBStorage(path)
         put(storage, "k", {})
         path.chmod(mode)
@@ -219,7 +219,7 @@ class TestFile:
                 commit.result()
 
     def test_that_others_change_without_the_lock_is_not_overwritten(self, path):
-        """What came into the file during a transaction stays, and the transaction raises."""
+        """Contents that came into the file meanwhile stay, and the transaction raises."""
         storage = TinyDBStorage(path)
         put(storage, "k", {"n": 1})
         copy = path.read_bytes()
@@ -350,8 +350,8 @@ class TestOwner:
         ("mode", "user", "groups"),
         [
             (0o664, BOB, [BOB]),  # He may read it, but the group is none of his.
-            (0o644, BOB, [BOB, CREW]),  # Ann could not write what is his.
-            (0o640, ANN, [ANN]),  # The crew could not read what is Ann's and her group's.
+            (0o644, BOB, [BOB, CREW]),  # Ann could not write his file.
+            (0o640, ANN, [ANN]),  # The crew could not read a file of Ann and her group.
         ],
     )
     def test_that_others_would_lose_is_refused(self, as_users, mode, user, groups):
@@ -370,7 +370,7 @@ class TestOwner:
         ]
 
     def test_goes_on_with_another_group_where_it_may_do_nothing(self, as_users):
-        """A service that is run with another group still writes what is its own."""
+        """A service that is run with another group still writes its own files."""
         lines = as_users(
             "use(ANN, [ANN], 'a'); use(ANN, [CREW], 'b'); show(); give(BOB, 0o600)\n"
             "use(ANN, [ANN], 'c'); show()"
@@ -486,7 +486,7 @@ print(sorted(storage.read("t")))
 
 class TestProcesses:
     def test_see_each_others_commits(self, path):
-        """Reads and transactions of an open object show what another has committed since."""
+        """Reads and transactions of an open object show the commits of another since."""
         one, two = TinyDBStorage(path), TinyDBStorage(path)
         put(one, "k", {"n": 1})
         assert two.read("t") == {"k": {"n": 1}}
@@ -673,7 +673,7 @@ class TestWriting:
 
 
 def test_a_slow_reader_stops_no_writer(path):
-    """What a reader remembers of an older file is not taken for a change by someone else."""
+    """A reader's memory of an older file is not taken for a change by someone else."""
     storage = TinyDBStorage(path)
     with storage.transaction() as transaction:
         transaction.put("t", "k", {"n": 1})

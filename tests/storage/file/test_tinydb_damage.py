@@ -46,7 +46,7 @@ def content(path):
 
 
 def sealed(body, revision=2):
-    """Return a file whose header is right for ``body``: only what is inside can be wrong."""
+    """Return a file whose header is right for ``body``: only the contents can be wrong."""
     digest = hashlib.sha256(f"1 {revision}\n".encode() + body).hexdigest()
     header = {"plugreg": 1, "revision": revision, "sha256": digest}
     return json.dumps(header).encode() + b"\n" + body
@@ -153,7 +153,7 @@ class TestDamage:
 
     @pytest.mark.parametrize(("name", "reason"), REASONS.items(), ids=REASONS.keys())
     def test_is_described(self, path, content, name, reason):
-        """The message has the file, what is wrong with it, and what to do."""
+        """The message has the file, the fault, and the remedy."""
         path.write_bytes(DAMAGE[name](content))
         with pytest.raises(StorageCorruptError) as caught:
             TinyDBStorage(path)
@@ -319,7 +319,7 @@ class TestSetAside:
         assert Path(renamed.path).read_bytes() == damaged
 
     def test_is_refused_with_another_word(self, path, content):
-        """What is to become of a damaged file is one of two words, checked before it is read."""
+        """The option for a damaged file is one of two words, checked before it is read."""
         path.write_bytes(b"")
         with pytest.raises(ValueError, match="on_corrupt='delete'"):
             TinyDBStorage(path, on_corrupt="delete")

@@ -109,7 +109,7 @@ class TestFault:
 
     @pytest.mark.parametrize("all_fails", [False, True])
     def test_after_the_rename_is_taken_back_or_told(self, path, monkeypatch, all_fails):
-        """What cannot be flushed is undone; where that fails too, the error says it was made."""
+        """A commit that cannot be flushed is undone; if that fails, the error says it was made."""
         storage, other = TinyDBStorage(path), TinyDBStorage(path)
         put(storage, "k", {"n": 1})
         real_fsync, real_write, broken = os.fsync, os.write, []

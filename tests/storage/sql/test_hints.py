@@ -49,7 +49,7 @@ class TestPostgreSQL:
         committing.join()
 
     def test_tells_what_came_between_two_waits_once(self, postgresql):
-        """What was missed while nobody waited counts later, and no more often than it came."""
+        """Hints that were missed while nobody waited count later, as often as they came."""
         here, there = postgresql.open(), postgresql.open()
         here.wait(0.01)
         commit(there, "a")
@@ -59,7 +59,7 @@ class TestPostgreSQL:
         assert [here.wait(0.1) for _ in range(3)].count(True) <= 1
 
     def test_tells_of_commits_alone(self, postgresql):
-        """What was undone, or looked at only, is nobody's business."""
+        """A transaction that was undone, or only read, is nobody's business."""
         here, there = postgresql.open(), postgresql.open()
         here.wait(0.01)
         with there.transaction() as transaction:

@@ -1,4 +1,4 @@
-"""What SQLStorage promises to a host that lends its own engine."""
+"""Guarantees of SQLStorage for a host that lends its own engine."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class TestHostEngine:
             return made[-1]
 
         yield make
-        # What a transaction was left open in would keep its tables from being dropped.
+        # The connection of an open transaction would keep its tables from being dropped.
         for engine in made:
             engine.dispose()
 
@@ -108,7 +108,7 @@ class TestHostEngine:
         assert storage.revision() == threads * rounds
 
     def test_that_leaves_rolling_back_to_others_keeps_no_lock(self, database):
-        """A transaction that raises is undone here, however the engine treats what comes back."""
+        """A transaction that raises is undone here, however the engine treats its connection."""
         url = sa.make_url(database.url).difference_update_query(["prefix"])
         engine = sa.create_engine(url, skip_autocommit_rollback=True, pool_reset_on_return=None)
         storage = SQLStorage(engine, prefix=database.prefix, lock_timeout=1)
@@ -129,7 +129,7 @@ class TestHostEngine:
 
     @pytest.mark.parametrize("reset", ["rollback", None])
     def test_keeps_no_lock_of_a_transaction_that_could_not_begin(self, database, new_engine, reset):
-        """What failed with the lock in hand lets go of it, however the engine treats that."""
+        """A failure with the lock in hand releases it, however the engine treats that."""
         engine = new_engine(
             connect_args={"timeout": 0} if database.name == "sqlite" else {},
             isolation_level="AUTOCOMMIT",
@@ -208,7 +208,7 @@ class TestHostEngine:
         assert storage.revision() == 2
 
     def test_shows_no_record_in_errors(self, database, engine):
-        """An error of the database has its words, and never what was to be stored."""
+        """An error of the database has its words, and never the values to be stored."""
         # A traceback has lines of this file, so that none may have it.
         storage, secret = SQLStorage(engine, prefix=database.prefix), uuid4().hex
         renamed = (f"{database.prefix}records", f"{database.prefix}gone")

@@ -36,7 +36,7 @@ def put(storage, key, record):
 
 
 def outcome_of(work):
-    """Return what ``work`` raises, in a thread that is left behind when it hangs."""
+    """Return the exception of ``work``, in a thread that is left behind when it hangs."""
     raised = []
 
     def run():
@@ -92,7 +92,7 @@ class TestFrozenServer:
         assert type(outcome_of(transact)) is StorageUnavailableError
 
     def test_leaves_the_outcome_of_a_commit_open(self, served, proxy):
-        """What was not answered may have been done, and is looked for, not for ever either."""
+        """A commit without an answer may have been done, and is looked for, not for ever either."""
         storage = served.open(proxy.url, lock_timeout=0.5)
         proxy.break_commit("freeze")
         error = outcome_of(lambda: put(storage, "k", {}))
@@ -101,7 +101,7 @@ class TestFrozenServer:
         assert error.committed is None
 
     def test_lets_a_registry_serve_and_refuse(self, served, proxy):
-        """Refreshing and loading raise, and what is in service stays there."""
+        """Refreshing and loading raise, and plugins in service stay there."""
         storage = served.open(proxy.url, lock_timeout=0.5)
         with PluginRegistry(
             "silence", storage=storage, builtin=[Tea], mandatory=["tea"]

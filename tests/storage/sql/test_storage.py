@@ -1,4 +1,4 @@
-"""What SQLStorage promises beside the contract: schema, locks, broken connections, forks, hosts."""
+"""Guarantees of SQLStorage beside the contract: schema, locks, connections, forks, hosts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def database_of(database):
 
 
 def all_words(error):
-    """Return what an error says of itself, and what those do that a traceback shows with it."""
+    """Return the messages of an error, and of those that a traceback shows with it."""
     words = ""
     while error is not None:
         words += f"{error} {error!r}"
@@ -92,7 +92,7 @@ class TestProcesses:
         assert storage.revision() == 8
 
     def test_see_each_others_commits(self, database):
-        """Reads and transactions of an open object show what another one has committed since."""
+        """Reads and transactions of an open object show the commits of another since."""
         one, two = database.open(), database.open()
         put(one, "k", {"n": 1})
         assert two.read("t") == {"k": {"n": 1}}
@@ -105,7 +105,7 @@ class TestProcesses:
 class TestNames:
     @pytest.mark.parametrize("name", [5, None, b"t", ("t",)])
     def test_that_are_no_text_name_nothing(self, database, name):
-        """Looking for what cannot be there finds nothing, as in the stores of other kinds."""
+        """Looking for a key that cannot be there finds nothing, as in the stores of other kinds."""
         storage = database.open()
         put(storage, "k", {})
         with storage.transaction() as transaction:
@@ -146,7 +146,7 @@ class TestSchema:
         assert (again.read("t"), again.revision()) == ({"k": {"n": 1}}, 1)
 
     def test_of_a_newer_plugreg_is_refused_and_left(self, database):
-        """What a newer schema means is not known here: opening and every verb say so."""
+        """The meaning of a newer schema is not known here: opening and every verb say so."""
         running = database.open()
         put(running, "k", {"n": 1})
         self.change(database, "UPDATE META SET schema_version = 99")
@@ -224,7 +224,7 @@ class TestSchema:
         ],
     )
     def test_with_a_record_that_is_none_keeps_the_others(self, database, text):
-        """What is no JSON object is shown as damaged and never written over; others are as ever."""
+        """A row that is no JSON object is shown as damaged and never written over."""
         if database.name == "mariadb":
             text = text.replace("\\", "\\\\")
         storage = database.open()
@@ -344,7 +344,7 @@ class TestLock:
 
 class TestBrokenConnections:
     def test_that_were_idle_cost_nothing(self, served, proxy):
-        """What the server ended between two verbs is opened again: reads and writes just work."""
+        """A connection that the server ended is opened again: reads and writes just work."""
         storage = served.open(proxy.url)
         put(storage, "k", {"n": 1})
         proxy.kill()
@@ -375,7 +375,7 @@ class TestBrokenConnections:
         assert (storage.read("t"), storage.revision()) == ({"k": {"n": 3}}, 2)
 
     def test_in_a_transaction_are_not_forgotten(self, served, proxy):
-        """One that goes on after a read that failed does not commit what it has changed."""
+        """A transaction that goes on after a failed read does not commit its changes."""
         storage = served.open(proxy.url)
 
         def go_on():
@@ -594,7 +594,7 @@ class TestFork:
 
 
 def raised_by(work):
-    """Return what is raised; an interrupt that came through would end all tests."""
+    """Return the exception; an interrupt that came through would end all tests."""
     try:
         work()
     except BaseException as error:
@@ -617,7 +617,7 @@ class TestInterrupt:
 
     @pytest.mark.parametrize("handled", [None, KeyboardInterrupt(), LookupError()])
     def test_that_a_driver_hides_ends_the_transaction(self, tmp_path, handled):
-        """It is what is raised, and a transaction that goes on after it is not committed."""
+        """It is raised, and a transaction that goes on after it is not committed."""
         engine = sa.create_engine(f"sqlite:///{tmp_path}/plugins.db")
         storage = SQLStorage(engine)
         busy = threading.Event()
@@ -673,7 +673,7 @@ class TestFile:
         assert found == dict.fromkeys(["plugins.db", "plugins.db-shm", "plugins.db-wal"], 0o600)
 
     def test_has_a_write_ahead_log(self, path):
-        """What was asked of SQLite is what it does: WAL, for every connection to the file."""
+        """SQLite has the requested mode: WAL, for every connection to the file."""
         SQLStorage(f"sqlite:///{path}").close()
         with closing(sqlite3.connect(path)) as connection:
             (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
@@ -721,7 +721,7 @@ class TestFile:
         log = path.with_name("plugins.db-wal")
         with closing(SQLStorage(f"sqlite:///{path}")) as storage:
             put(storage, "k", {"n": 1})
-            # What a process that is killed leaves.
+            # The files that a killed process leaves.
             file_then, log_then = path.read_bytes(), log.read_bytes()
         path.unlink()
         log.write_bytes(log_then)
@@ -809,7 +809,7 @@ DAMAGE = {
 class TestDamage:
     @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
     def test_is_refused_and_left_as_it_is(self, tmp_path, damage):
-        """What SQLite finds wrong is refused at each opening, with the path; no byte changes."""
+        """A file that SQLite refuses is refused at each opening, with the path; no byte changes."""
         path = tmp_path / "plugins.db"
         storage = SQLStorage(f"sqlite:///{path}")
         with closing(storage), storage.transaction() as transaction:
@@ -831,7 +831,7 @@ class TestDamage:
             assert len(storage.read("t")) == 300
 
     def test_of_a_record_shows_nothing_of_it(self, tmp_path):
-        """A text that is not UTF-8 is named by its key; what is left of it may be a secret."""
+        """A string that is not UTF-8 is named by its key; the rest of it may be a secret."""
         path = tmp_path / "plugins.db"
         with closing(SQLStorage(f"sqlite:///{path}")) as storage:
             put(storage, "k", {"value": "hunter2!"})
@@ -870,7 +870,7 @@ class TestURL:
         ],
     )
     def test_that_is_none_is_refused(self, url, tmp_path, monkeypatch):
-        """The error says what a URL looks like, shows no password, and no file was made."""
+        """The error shows the form of a URL, shows no password, and no file was made."""
         monkeypatch.chdir(tmp_path)
         with pytest.raises(StorageURLError) as caught:
             SQLStorage(url)
@@ -879,7 +879,7 @@ class TestURL:
         assert list(tmp_path.iterdir()) == []
 
     def test_of_an_engine_with_a_broken_password_is_refused(self):
-        """What stands after an unescaped @ is not shown, though SQLAlchemy takes it for a host."""
+        """The part after an unescaped @ is not shown, though SQLAlchemy takes it for a host."""
         engine = sa.create_engine("postgresql+psycopg://u:x@hunter2@h/d")
         with pytest.raises(StorageURLError, match="write %40") as caught:
             SQLStorage(engine)
@@ -912,7 +912,7 @@ class TestURL:
         ],
     )
     def test_without_its_package_names_the_extra(self, run_python, url, package, extra):
-        """What is not installed is named together with what brings it along."""
+        """A missing package is named together with the extra that brings it along."""
         program = """
 import sys
 sys.modules[sys.argv[2]] = None
