@@ -454,6 +454,10 @@ class LoadPlan(Frozen):
     held: Mapping[Slug, NotLoaded]
     failures: tuple[PluginFailure, ...]
 
+    def dependants(self, slug: str) -> tuple[Slug, ...]:
+        """Return the plugins of the plan that depend on *slug*, also indirectly, sorted."""
+        return find_dependants(self.needs, slug)
+
 
 class LoadedPlugin(Frozen):
     """A plugin that was imported and constructed, but not activated.
@@ -677,14 +681,24 @@ class Snapshot(Frozen):
 
     def dependants(self, slug: str) -> tuple[Slug, ...]:
         """Return the wanted plugins that depend on *slug*, also indirectly, sorted."""
-        found: set[Slug] = set()
-        waiting = [slug]
-        while waiting:
-            need = waiting.pop()
-            direct = {slug for slug, needs in self.needs.items() if need in needs}
-            waiting += direct - found
-            found |= direct
-        return tuple(sorted(found))
+        return find_dependants(self.needs, slug)
+
+
+def find_dependants(needs: Mapping[Slug, tuple[Slug, ...]], slug: str) -> tuple[Slug, ...]:
+    """Return the plugins that depend on *slug*, also indirectly, sorted.
+
+    Args:
+        needs: The plugins that each plugin depends on.
+        slug: The plugin.
+    """
+    found: set[Slug] = set()
+    waiting = [slug]
+    while waiting:
+        need = waiting.pop()
+        direct = {other for other, needed in needs.items() if need in needed}
+        waiting += direct - found
+        found |= direct
+    return tuple(sorted(found))
 
 
 class StageTime(Frozen):

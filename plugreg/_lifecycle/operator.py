@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from plugreg._lifecycle.catalogue import Catalogue
 from plugreg._lifecycle.lifecycle import LifeCycle
 from plugreg._state.published import Published, StoredRows
-from plugreg._support.frozen import Frozen, replace
+from plugreg._support.frozen import Frozen
 from plugreg._support.slugs import Slug, near, slug_fault, slugify
 from plugreg.discovery import objects
 from plugreg.exceptions import (
@@ -18,7 +18,7 @@ from plugreg.exceptions import (
     PluginRequiredError,
     PluginSlugError,
 )
-from plugreg.records import KnownPlugin, LoadPlan, PluginRecord, Source
+from plugreg.records import KnownPlugin, LoadPlan, PluginRecord, Snapshot, Source
 
 if TYPE_CHECKING:
     from plugreg._state.probe_report import ProbeReport
@@ -237,14 +237,13 @@ class Operator(Frozen):
 
     def _active_dependants(self) -> Callable[[str], list[Slug]]:
         """Return the function that gives the active plugins that need one, also indirectly."""
-        snapshot = self.published.current()
-        active: Collection[str] = snapshot.active
+        of: Snapshot | LoadPlan = self.published.current()
+        active: Collection[str] = self.published.current().active
         if self.stored.rules.safe_mode:
             # No plugin is active here. Those count that a normal start would load.
-            plan = self.outlook()
-            snapshot = replace(snapshot, needs=plan.needs)
-            active = {spec.slug for spec in plan.order}
-        return lambda slug: [name for name in snapshot.dependants(slug) if name in active]
+            of = self.outlook()
+            active = {spec.slug for spec in of.order}
+        return lambda slug: [name for name in of.dependants(slug) if name in active]
 
     def _check_leaving(self, slugs: Collection[Slug]) -> None:
         """Check that plugins may be switched off together.

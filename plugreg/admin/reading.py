@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from plugreg._support.frozen import Frozen
 from plugreg.admin.visits import Visit
 from plugreg.api.errors import UnavailableError
-from plugreg.records import PluginRecord, PluginState
+from plugreg.exceptions import StorageError
+from plugreg.records import LoadPlan, PluginRecord, PluginState
+from plugreg.registry import PluginRegistry
 
 
 class PluginSummary(Frozen):
@@ -30,7 +33,6 @@ class PluginSummary(Frozen):
         mixins: Names of its capabilities.
         is_mandatory: Whether the host requires it.
         is_installed: Whether it is there.
-        is_stored: Whether anything is stored of it.
     """
 
     slug: str
@@ -49,7 +51,6 @@ class PluginSummary(Frozen):
     mixins: tuple[str, ...]
     is_mandatory: bool
     is_installed: bool
-    is_stored: bool
 
     @property
     def why(self) -> str:
@@ -86,6 +87,19 @@ def read_line(visit: Visit, plugin: str) -> PluginSummary:
     except UnavailableError:
         config = visit.without_store.plugins_retrieve(visit.actor, plugin=plugin)
         return _line_without_store(visit, config)
+
+
+def plan_of(registry: PluginRegistry, wanted: Iterable[str]) -> LoadPlan:
+    """Return the plan of a start, one without plugins while the storage cannot be read.
+
+    Args:
+        registry: The registry.
+        wanted: Plugins that are looked at as if they were switched on.
+    """
+    try:
+        return registry.outlook(wanted)
+    except StorageError:
+        return LoadPlan(specs={}, order=(), ranks={}, needs={}, held={}, failures=())
 
 
 def _line(config: Any) -> PluginSummary:
@@ -129,6 +143,5 @@ def _make(config: Any, **more: Any) -> PluginSummary:
         mixins=tuple(mixin["human_name"] for mixin in config.mixins.values()),
         is_mandatory=config.is_mandatory,
         is_installed=config.is_installed,
-        is_stored=bool(config.pk),
         **more,
     )

@@ -136,7 +136,7 @@ class AdminResponder(Responder):
             actor=actor if type(actor) is Actor else Actor.anonymous(),
             request=request,
             root=_root_of(request),
-            options=self._options,
+            language=language,
             query={},
             fields={},
             text=catalogue(language).gettext,
@@ -201,7 +201,6 @@ class AdminResponder(Responder):
     def _render(self, visit: Visit, screen: Screen) -> Response:
         signer, is_new = self._signer(visit.request)
         waiting = None if screen.status >= 400 else _message_of(visit, signer)
-        language = self._options.language or choose(visit.request.header("accept-language"))
         values = {
             **screen.values,
             "visit": visit,
@@ -212,14 +211,14 @@ class AdminResponder(Responder):
             "form_token": partial(_token, visit, signer),
         }
         try:
-            body = self._templates.render(screen.template, language, values)
+            body = self._templates.render(screen.template, visit.language, values)
         except Exception as error:
             if screen.template != ERROR_TEMPLATE:
                 raise
             # A template of the host fails on the screen of errors, too.
             log_fault(visit.request, error)
-            body = self._own_templates.render(screen.template, language, values)
-        headers = {"Content-Type": "text/html; charset=utf-8", "Content-Language": language}
+            body = self._own_templates.render(screen.template, visit.language, values)
+        headers = {"Content-Type": "text/html; charset=utf-8", "Content-Language": visit.language}
         if waiting is not None:
             headers["Set-Cookie"] = _cookie(visit, _MESSAGE, "", 0)
         elif is_new and screen.status < 400:

@@ -8,7 +8,6 @@ from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode
 
 from plugreg._support.frozen import Frozen
-from plugreg.admin.options import AdminPage
 from plugreg.api import Access, Actor, APIError, PluginAPI
 from plugreg.api.errors import NotFoundError
 from plugreg.api.http import Request
@@ -84,7 +83,7 @@ class Visit(Frozen):
         actor: Who asks.
         request: The request.
         root: Path of the page, with a slash at its end.
-        options: The options of the page.
+        language: Its language.
         query: Parameters of the address.
         fields: Fields of the form, whose token was checked; none for a read.
         text: Translates a sentence into the language of the visit.
@@ -96,16 +95,11 @@ class Visit(Frozen):
     actor: Actor
     request: Request
     root: str
-    options: AdminPage
+    language: str
     query: Mapping[str, str]
     fields: Mapping[str, str]
     text: Callable[[str], str]
     plans: MutableMapping[str, Any]
-
-    @property
-    def is_change(self) -> bool:
-        """Whether a form was sent."""
-        return self.request.method == "POST"
 
     def may(self, operation: str) -> bool:
         """Return whether the actor may carry an operation out, and the host offers it.

@@ -168,6 +168,11 @@ def test_what_depends_on_a_plugin_is_asked_and_not_left_behind(depending, visito
     assert not depending.get("tea").wanted
     assert not depending.get("cup").wanted
 
+    depending.activate("cup")
+
+    assert "Needed by cup" in visitor("plugins/tea/activate/").doc.text
+    assert "Needed by" not in visitor("plugins/tray/activate/").doc.text
+
 
 def test_only_dependants_that_were_shown_are_switched_off(depending, visitor_of):
     """One that came meanwhile is shown before anything is changed."""

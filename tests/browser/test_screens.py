@@ -29,6 +29,54 @@ def test_no_screen_has_an_accessibility_fault(host, open_page, axe, screens, loo
     assert faults == []
 
 
+@pytest.mark.parametrize("look", [("light", 1280), ("dark", 320)])
+def test_no_answer_to_a_form_has_an_accessibility_fault(start_host, wheels, open_page, axe, look):
+    """The same of screens that a form leads to, in safe mode too: plans, results and refusals."""
+    theme, width = look
+    options = {"color_scheme": theme, "viewport": {"width": width, "height": 900}}
+    faults = []
+
+    def check(page, name):
+        page.evaluate(axe)
+        for violation in page.evaluate("axe.run()")["violations"]:
+            faults.append((name, violation["id"], [n["html"] for n in violation["nodes"]][:3]))
+        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        if wide > 0:
+            faults.append((name, "wider than the window", wide))
+
+    with start_host(wheels=str(wheels)) as address:
+        page = open_page(f"{address}install/", **options)
+        for requirement in ("shop-nothing", "shop-stars"):
+            page.get_by_role("textbox", name="Requirement").fill(requirement)
+            page.get_by_role("button", name="Plan").click()
+            check(page, requirement)
+        page.get_by_role("button", name="Install").click()
+        page.get_by_role("heading", name="shop-stars is installed").wait_for(timeout=90_000)
+        check(page, "result")
+        page.goto(f"{address}install/")
+        check(page, "generations")
+        page.goto(f"{address}plugins/stars/uninstall/")
+        check(page, "uninstall")
+        page.goto(f"{address}plugins/broken-exit/activate/")
+        page.get_by_role("button", name="Activate").click()
+        page.get_by_role("alert").wait_for()
+        check(page, "refused")
+        page.goto(f"{address}plugins/courier/activate/")
+        page.get_by_role("button", name="Activate").click()
+        page.goto(f"{address}plugins/courier/settings/")
+        page.get_by_label("Parcels a day").fill("0")
+        page.get_by_role("button", name="Save").click()
+        page.get_by_role("alert").wait_for()
+        check(page, "wrong value")
+    with start_host(safe_mode=True) as address:
+        page = open_page(f"{address}plugins/courier/activate/", **options)
+        page.get_by_role("button", name="Activate").click()
+        page.get_by_role("status").wait_for()
+        check(page, "safe mode")
+
+    assert faults == []
+
+
 @pytest.mark.parametrize("options", [{"forced_colors": "active"}, {"reduced_motion": "reduce"}])
 def test_forced_colours_and_no_motion(host, open_page, axe, screens, options):
     """Where a user has colours of their own, every state still has its word."""

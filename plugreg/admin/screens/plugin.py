@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+from plugreg._support.slugs import Slug
 from plugreg.admin.looks import look_of
-from plugreg.admin.relations import needed_by, needs_of, plan_of
+from plugreg.admin.reading import plan_of
 from plugreg.admin.screens.tabs import show_tab
 from plugreg.admin.visits import Message, Redirect, Screen, Visit, sentences
 from plugreg.api import APIError
@@ -48,8 +49,8 @@ def show_overview(visit: Visit, plugin: str) -> Screen:
     plan = plan_of(visit.api.registry, visit.api.registry.plugins)
     values = {
         "facts": visit.api.registry.config.scrubbed(record.slug, facts),
-        "needs": needs_of(plan, plugin),
-        "needed_by": needed_by(plan, plugin),
+        "needs": plan.needs.get(Slug(plugin), ()),
+        "needed_by": plan.dependants(plugin),
         "hooks": _hooks(visit, record),
         # A report may have the message of a fault, which is for those who may probe.
         "may_see_probe": visit.may("plugins_probe_create"),

@@ -10,7 +10,7 @@ from plugreg._state.probe_report import ProbeReport
 from plugreg._support.frozen import Frozen
 from plugreg._support.slugs import Slug
 from plugreg.admin.looks import look_of
-from plugreg.admin.relations import needed_by, needs_of, plan_of
+from plugreg.admin.reading import plan_of
 from plugreg.admin.visits import MOST_LINES, Message, Redirect, Screen, Visit, sentences
 from plugreg.api import APIError
 from plugreg.api.errors import InvalidError
@@ -29,13 +29,15 @@ class Concern(Frozen):
     Attributes:
         record: The plugin.
         needs: Plugins that it needs, with their states.
-        dependants: Active plugins that need it, and are not switched off with it.
+        needed_by: Wanted plugins that need it, and are not switched with it.
+        dependants: Those of them that are active.
         outlook: Why it would not be loaded if it was switched on, "" if it would.
         probe: Report of the last probe of this version, or None.
     """
 
     record: PluginRecord
     needs: tuple[PluginRecord, ...]
+    needed_by: tuple[str, ...]
     dependants: tuple[str, ...]
     outlook: str
     probe: ProbeReport | None
@@ -117,16 +119,20 @@ def concerns_of(visit: Visit, slugs: Sequence[str]) -> list[Concern]:
     plan = plan_of(registry, [record.slug for record in records])
     # In safe mode no plugin is active, and those count that a normal start would load.
     active = {spec.slug for spec in plan.order} if registry.safe_mode else {*registry.active}
-    return [_concern_of(visit, record, plan, active.difference(slugs)) for record in records]
+    return [_concern_of(visit, record, plan, active, slugs) for record in records]
 
 
-def _concern_of(visit: Visit, record: PluginRecord, plan: LoadPlan, others: Set[str]) -> Concern:
-    registry, slug = visit.api.registry, record.slug
-    held = plan.held.get(Slug(slug))
+def _concern_of(
+    visit: Visit, record: PluginRecord, plan: LoadPlan, active: Set[str], together: Sequence[str]
+) -> Concern:
+    registry, slug = visit.api.registry, Slug(record.slug)
+    held = plan.held.get(slug)
+    needed_by = tuple(name for name in plan.dependants(slug) if name not in together)
     return Concern(
         record=record,
-        needs=tuple(registry.get(need) for need in needs_of(plan, slug)),
-        dependants=tuple(name for name in needed_by(plan, slug) if name in others),
+        needs=tuple(registry.get(need) for need in plan.needs.get(slug, ())),
+        needed_by=needed_by,
+        dependants=tuple(name for name in needed_by if name in active),
         outlook="" if record.wanted or held is None else held.reason,
         probe=registry.probed(slug),
     )
