@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType, ModuleType
@@ -118,7 +119,10 @@ def import_target(spec: PluginSpec) -> Any:
         return spec.load()
     from plugreg._support.importing import import_module
 
-    found: Any = import_module(spec.folder, spec.module, spec.stamp)
+    # As `PluginSpec.folder`, without pathlib, whose import takes longer than that of most plugins.
+    folder, name = os.path.split(spec.path or "")
+    folder = os.path.dirname(folder) if name == "__init__.py" else folder  # noqa: PTH120
+    found: Any = import_module(folder, spec.module, spec.stamp)
     attribute = spec.value.partition(":")[2]
     return getattr(found, attribute) if attribute else found
 
