@@ -13,7 +13,7 @@ from weakref import ref
 
 from plugreg._lifecycle.load import Loading
 from plugreg._support.frozen import Frozen, replace
-from plugreg._support.guard import Guard
+from plugreg._support.guard import Guard, plain
 from plugreg._support.lazy import call_at_fork
 from plugreg._support.redact import Scrubber
 from plugreg.exceptions import IsolationError, PluginNotActiveError
@@ -337,20 +337,14 @@ class IsolatedPlugins:
         opening = Opening(remote, refusals, signatures, dict(overrides), activated)
         self._made[spec.slug] = (stand_in, opening)
         remote.stand_in = ref(stand_in)
-        facts = told["loaded"]
-        published = facts["published"]
+        facts: dict[str, Any] = {k: v and plain(v) for k, v in told["loaded"].items()}
+        published = facts.pop("published")
         return LoadedPlugin(
             spec=spec,
             plugin=stand_in,
-            name=str(facts["name"]),
-            title=str(facts["title"]),
-            version=_text(facts["version"]),
-            description=_text(facts["description"]),
-            author=_text(facts["author"]),
-            published=None if published is None else datetime.fromisoformat(published),
-            website=_text(facts["website"]),
-            license=_text(facts["license"]),
+            published=published and datetime.fromisoformat(published),
             isolated=True,
+            **facts,
         )
 
 
@@ -383,7 +377,3 @@ def _refusals(mixins: Iterable[MixinSpec], told: Mapping[str, Any]) -> Iterable[
         elif row["hook"] in _NEVER:
             yield _NEVER[row["hook"]]
     yield from map(str, told["settings"].get("faults", ()))
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)

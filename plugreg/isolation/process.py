@@ -101,14 +101,14 @@ class ChildProcess:
         self.started: Final = datetime.now(UTC)
         self._control = Line(self._system.control, largest=LARGEST_BESIDE)
         self._sender = Sender(self._control, seconds, self.kill)
-        self.first: Final = Line(self._system.calls)
-        self.sync: Final = LinePool(self.first, workers, lambda: self._add_line("sync"))
+        first = Line(self._system.calls)
+        self.sync: Final = LinePool(first, workers, lambda: self._add_line("sync"))
         self.side: Final = LinePool(None, None, lambda: self._add_line("sync"))
         self.more: Final = LinePool(None, None, lambda: self._add_line("async"))
         self._pools = (self.sync, self.side, self.more)
         with suppress(OSError):
             folders = {"path": program.path, "own": program.own, "first": program.first}
-            self.first.send(json.dumps(folders).encode())
+            first.send(json.dumps(folders).encode())
         streams = ((self._system.popen.stdout, 20), (self._system.popen.stderr, 30))
         self._readers = [
             Thread(target=self._read, args=stream, name=f"plugreg {name} output", daemon=True)
@@ -189,8 +189,7 @@ class ChildProcess:
 
     def abandon(self) -> None:
         """Close descriptors that a fork has inherited of its parent's process."""
-        for line in (self._control, self.first):
-            line.close()
+        self._control.close()
         for pool in self._pools:
             pool.abandon()
         popen = self._system.popen

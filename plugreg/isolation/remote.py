@@ -213,15 +213,33 @@ class RemotePlugin:
             version = self._version(child)
             try:
                 line = pool.wait()
-                break
             except (EOFError, OSError):
-                continue  # It has ended in the meantime.
+                # It has ended in the meantime, unless this process has too many files open.
+                if child.is_usable:
+                    raise
+            else:
+                break
+        if callers:
+            child.callers.append(callers)
+        try:
+            return self._exchange(child, pool, line, (operation, name, version, value), timeout)
+        finally:
+            if callers:
+                child.callers.remove(callers)
+
+    def _exchange(
+        self,
+        child: ChildProcess,
+        pool: LinePool,
+        line: Line,
+        asked: tuple[bytes, str, int, bytes],
+        timeout: float,
+    ) -> bytes:
+        """Send a request and return the answer. A process that gives none is ended."""
         number = next(self._numbers)
-        body = request(number, operation, name, version, value)
+        body = request(number, *asked)
         deadline = time.monotonic() + timeout
         try:
-            if callers:
-                child.callers.append(callers)
             line.limit(timeout)
             line.send(body, deadline)
             frame = line.receive(deadline)
@@ -239,9 +257,6 @@ class RemotePlugin:
             child.kill("a call was interrupted")
             pool.drop(line)
             raise
-        finally:
-            if callers:
-                child.callers.remove(callers)
         pool.put_back(line)
         child.last_used = time.monotonic()
         return self._parse(child, frame, number)
@@ -259,9 +274,11 @@ class RemotePlugin:
             version = self._version(child)
             try:
                 line = await waits.free_line(pool)
-                break
             except (EOFError, OSError):
-                continue
+                if child.is_usable:
+                    raise
+            else:
+                break
         number = next(self._numbers)
         body = request(number, operation, name, version, value)
         deadline = time.monotonic() + timeout
@@ -429,20 +446,13 @@ class RemotePlugin:
 
     def _first_call(self, child: ChildProcess, operation: bytes, name: str, value: bytes) -> bytes:
         """Make a call of the activation, which nobody else can make at this time."""
-        timeout, line, number = self.options.start_timeout, child.first, next(self._numbers)
-        deadline = time.monotonic() + timeout
         try:
-            line.limit(timeout)
-            line.send(request(number, operation, name, 0, value), deadline)
-            frame = line.receive(deadline)
-        except TimeoutError:
-            child.kill(f"it took longer than {timeout:g} seconds")
-            child.ended.wait(2 * GRACE)
-            raise PluginTimeoutError(self.slug, timeout) from None
-        except (EOFError, OSError) as error:
+            line = child.sync.wait()
+        except EOFError as error:
             self._wait_for_end(child, error)
             raise self._died(child) from None
-        return self._parse(child, frame, number)
+        asked = (operation, name, 0, value)
+        return self._exchange(child, child.sync, line, asked, self.options.start_timeout)
 
     # -- messages of the process -------------------------------------------------------------
 

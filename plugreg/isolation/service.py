@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +19,7 @@ from plugreg.isolation.description import Capable, describe_hooks, describe_plug
 from plugreg.isolation.faults import failure_to_data
 from plugreg.isolation.link import HostLink
 from plugreg.isolation.protocol import HOOK, BeginRequest, LoadRequest, Mirrored, TypeReader
-from plugreg.records import LoadedPlugin, PluginSpec
+from plugreg.records import EMPTY, LoadedPlugin, PluginSpec
 
 if TYPE_CHECKING:
     from plugreg.isolation.codec import Codec
@@ -163,33 +163,35 @@ class PluginService:
 
 
 def _answer(function: Callable[..., Any], codec: Codec) -> Answer:
-    unpack, pack = codec.unpack_arguments, codec.pack_result
+    unpack, pack = _unpacker(codec), codec.pack_result
 
     def call(value: bytes) -> bytes:
-        if value[:1] == b"{":
-            names, data = _names_of(value)
-            arguments = dict(zip(names, unpack(data, names), strict=True))
-            return pack(function(**arguments))
-        return pack(function(*unpack(value)))
+        values, named = unpack(value)
+        return pack(function(*values, **named))
 
     return call
 
 
 def _async_answer(function: Callable[..., Any], codec: Codec) -> AsyncAnswer:
-    unpack, pack = codec.unpack_arguments, codec.pack_result
+    unpack, pack = _unpacker(codec), codec.pack_result
 
     async def call(value: bytes) -> bytes:
-        if value[:1] == b"{":
-            names, data = _names_of(value)
-            arguments = dict(zip(names, unpack(data, names), strict=True))
-            return pack(await function(**arguments))
-        return pack(await function(*unpack(value)))
+        values, named = unpack(value)
+        return pack(await function(*values, **named))
 
     return call
 
 
-def _names_of(value: bytes) -> tuple[list[str], bytes]:
-    """Split a value that names its arguments, because some were left out."""
-    head, _, data = value.partition(b"\n")
-    named: Mapping[str, list[str]] = json.loads(head)
-    return named["names"], data
+def _unpacker(codec: Codec) -> Callable[[bytes], tuple[Sequence[Any], Mapping[str, Any]]]:
+    """Return a function that returns the arguments of a call, by place and by name."""
+    unpack = codec.unpack_arguments
+
+    def unpack_call(value: bytes) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        if value[:1] != b"{":
+            return unpack(value), EMPTY
+        # It names its arguments, because some were left out.
+        head, _, data = value.partition(b"\n")
+        names = json.loads(head)["names"]
+        return (), dict(zip(names, unpack(data, names), strict=True))
+
+    return unpack_call
