@@ -32,10 +32,12 @@ _REASONS: Final = 20
 _LEASH: Final = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-if os.getppid() == int(sys.argv[1]):
-    os.execv(sys.argv[2], sys.argv[2:])
+if os.getppid() != int(sys.argv.pop(1)):
+    sys.exit(1)
 """
-"""On Linux it asks to be ended with this process (PR_SET_PDEATHSIG), and becomes the command."""
+"""On Linux a command asks first to be ended with this process (PR_SET_PDEATHSIG)."""
+_BECOME: Final = "import os, sys; os.execv(sys.argv[1], sys.argv[1:])"
+"""The code that becomes a program."""
 
 
 class Completed(NamedTuple):
@@ -50,15 +52,17 @@ def run(
     *,
     timeout: float,
     environment: Mapping[str, str],
+    code: str | None = None,
     folder: str | os.PathLike[str] | None = None,
     mask: Callable[[str], str] = str,
     listen: Callable[[str], object] | None = None,
 ) -> Completed:
     """Run a command to its end, whatever its exit code is, and return that.
 
-    ``arguments`` begin with the path of a program; ``environment`` has all its variables. It works
-    in ``folder`` and has no input. Each line of its output is masked and passed to ``listen`` in
-    this thread; an exception there is ignored.
+    ``arguments`` begin with the path of a program, or are those of Python ``code``, which runs in
+    this interpreter's isolated mode without the packages of any environment. ``environment`` has
+    all variables. It works in ``folder`` and has no input. Each line of its output is masked and
+    passed to ``listen`` in this thread; an exception there is ignored.
 
     Raises OSError if it cannot be started. Nothing of its session is left when this returns or
     raises, KeyboardInterrupt included. A process that has left the session continues: only
@@ -67,9 +71,9 @@ def run(
     output = _Output(mask, listen)
     lines: Queue[bytes | None] = Queue(_WAITING)
     leaving = Event()
-    process = _start(arguments, environment, folder)
+    process = _start(arguments, code, environment, folder)
     assert process.stdout is not None
-    code: int | None = None
+    exit_code: int | None = None
     try:
         Thread(target=_read, args=(process.stdout, lines, leaving), daemon=True).start()
         is_finished = _follow(process, lines, output, time.monotonic() + timeout)
@@ -82,8 +86,8 @@ def run(
         end(process, GRACE)
         wait_for_group(process)
     if is_finished:
-        code = process.returncode
-    return Completed(code, "\n".join(output.lines))
+        exit_code = process.returncode
+    return Completed(exit_code, "\n".join(output.lines))
 
 
 def last_lines(lines: Iterable[str]) -> list[str]:
@@ -107,16 +111,19 @@ def _without_tracebacks(lines: Iterable[str]) -> Iterator[str]:
 
 def _start(
     arguments: Sequence[str],
+    code: str | None,
     environment: Mapping[str, str],
     folder: str | os.PathLike[str] | None,
 ) -> Popen[bytes]:
     import shutil
 
-    if shutil.which(arguments[0]) is None:
+    if code is None and shutil.which(arguments[0]) is None:
         raise FileNotFoundError(f"{arguments[0]!r} is no program that can be started")
+    python = (sys.executable, "-I", "-S", "-c")
     if sys.platform == "linux":
-        leash = [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid())]
-        arguments = [*leash, *arguments]
+        arguments = (*python, _LEASH + (code or _BECOME), str(os.getpid()), *arguments)
+    elif code is not None:
+        arguments = (*python, code, *arguments)
     return start(arguments, environment, folder, are_streams_joined=True)
 
 

@@ -26,18 +26,21 @@ from plugreg.install.exceptions import (
 )
 from plugreg.install.plan import Pin
 from plugreg.install.sources import pin_from
-from plugreg.install.work import Work, as_url, outdated, replace_recorded
+from plugreg.install.work import Work, as_url, outdated
 
 _OLDEST: Final = "22.2"
 """First version of pip that reports installed distributions."""
 _OLDEST_WITH_AGE: Final = "26.0"
 """First version of pip that can leave out young releases."""
 
-# The modules of pip, and nothing else that lies beside them.
+# The modules of pip, and nothing else that lies beside them. Only the metadata in the folder count
+# as installed; for the layout of a prefix, pip is in the environment of the host.
 _RUN_PIP: Final = """
 import gc, importlib.util, runpy, sys
 gc.set_threshold(100_000)
-folder = sys.argv.pop(1)
+folder, metadata, sys.prefix, sys.exec_prefix = sys.argv[1:5]
+del sys.argv[1:5]
+sys.path.append(metadata)
 spec = importlib.util.spec_from_file_location(
     "pip", folder + "/__init__.py", submodule_search_locations=[folder]
 )
@@ -181,67 +184,43 @@ class PipInstaller(CommandInstaller):
         return PythonMismatchError if kind is InstallError and _is_for_others(output) else kind
 
     def _stubs(self, work: Work) -> Path:
-        return _modules(self._environment(work))
+        return work.folder / "installed"
 
     def _installed(self, work: Work) -> Mapping[str, Distribution]:
-        return distributions(_modules(work.target))
+        return {k: v for root in _libraries(work.target) for k, v in distributions(root).items()}
 
     def _gather(self, work: Work, folder: Path) -> None:
         """Move modules and metadata to the top of *folder*, and the rest beside them.
 
-        Scripts begin with this interpreter afterwards. Each RECORD lists its files relative to
-        *folder*. Entries that lead out of the prefix stay as they are.
+        Each RECORD lists its files relative to *folder*. Entries that lead out of the prefix stay
+        as they are.
         """
-        prefix, library = work.target, _modules(work.target)
+        libraries = _libraries(work.target)
 
         def place(path: Path) -> Path | None:
-            for root in (library, prefix):
-                if path.is_relative_to(root):
-                    return path.relative_to(root)
-            return None
+            roots = (root for root in (*libraries, work.target) if path.is_relative_to(root))
+            return next((path.relative_to(root) for root in roots), None)
 
-        records: list[Path] = []
-        scripts: list[Path] = []
-        for parent, _, names in os.walk(prefix):
+        for parent, _, names in os.walk(work.target):
             for path in (Path(parent, name) for name in names):
                 target = folder / (place(path) or path)
                 if os.path.lexists(target):
                     raise InstallError([f"two distributions have the file {target.name!r}"])
                 target.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(target)
-                if path.name == "RECORD" and path.parent.parent == library:
-                    records.append(target)
-                elif path.parent.name in ("bin", "Scripts"):
-                    scripts.append(target)
-        for record in records:
-            rows = csv.reader(record.read_text("utf-8", "surrogateescape").splitlines())
-            mended = io.StringIO()
-            writer = csv.writer(mended, lineterminator="\n")
-            for file, *rest in filter(None, rows):
-                where = place(Path(os.path.normpath(library / file)))
-                writer.writerow([where.as_posix() if where else file, *rest])
-            record.write_text(mended.getvalue(), "utf-8", "surrogateescape", newline="")
-        own = re.compile(rb"#!" + re.escape(os.fsencode(work.folder)) + rb"[^\s'\"]*")
-        for script in scripts:
-            data = script.read_bytes()
-            if own.match(data):
-                new = own.sub(lambda _: b"#!" + os.fsencode(sys.executable), data, count=1)
-                for record in records:
-                    replace_recorded(script, new, record)
+                if path.name == "RECORD" and path.parent.parent in libraries:
+                    rows = csv.reader(target.read_text("utf-8", "surrogateescape").splitlines())
+                    mended = io.StringIO()
+                    writer = csv.writer(mended, lineterminator="\n")
+                    for file, *rest in filter(None, rows):
+                        where = place(Path(os.path.normpath(path.parent.parent / file)))
+                        writer.writerow([where.as_posix() if where else file, *rest])
+                    target.write_text(mended.getvalue(), "utf-8", "surrogateescape", newline="")
 
     @property
     def _options(self) -> tuple[str, ...]:
         wheels = ("--only-binary=:all:",) if not self.policy.may_build else ()
         return ("--progress-bar=off", *wheels)
-
-    def _environment(self, work: Work) -> Path:
-        """Return a virtual environment in the temporary folder; it is made when first needed."""
-        from venv import EnvBuilder
-
-        root = work.folder / "venv"
-        if not root.exists():
-            EnvBuilder(symlinks=os.name != "nt").create(root)
-        return root
 
     def _install(self, work: Work, *arguments: str) -> list[Pin]:
         report = work.folder / "report.json"
@@ -257,19 +236,23 @@ class PipInstaller(CommandInstaller):
     def _run(self, work: Work, *arguments: Iterable[str]) -> Completed:
         common = ("--disable-pip-version-check", "--no-input", "--no-color")
         parts = (word for part in arguments for word in part)
-        python = "Scripts/python.exe" if os.name == "nt" else "bin/python"
-        # Isolated (-I), so that neither the current folder nor PYTHON… decides which pip runs.
-        command = (str(self._environment(work) / python), "-I", "-c", _RUN_PIP)
-        return self._check(
-            work.run(*command, str(work.host["pip"].folder / "pip"), *common, *parts)
-        )
+        pip, metadata = work.host["pip"].folder / "pip", self._stubs(work)
+        where = (str(pip), str(metadata), sys.prefix, sys.exec_prefix)
+        return self._check(work.run(*where, *common, *parts, code=_RUN_PIP))
 
 
-def _modules(root: Path) -> Path:
-    """Return the folder of modules of a virtual environment, which is that of a prefix too."""
+def _libraries(root: Path) -> tuple[Path, ...]:
+    """Return the folders of modules in a prefix of pip."""
     import sysconfig
 
-    return Path(sysconfig.get_path("purelib", "venv", {"base": str(root), "platbase": str(root)}))
+    scheme, base = sysconfig.get_preferred_scheme("prefix"), str(root)
+    # pip does so too.
+    scheme = "posix_prefix" if scheme == "osx_framework_library" else scheme
+    folders = (
+        sysconfig.get_path(key, scheme, {"base": base, "platbase": base})
+        for key in ("purelib", "platlib")
+    )
+    return tuple(map(Path, dict.fromkeys(folders)))
 
 
 def _pins_in(report: Path) -> list[Pin]:

@@ -42,10 +42,11 @@ class Work:
     timeout: float
     progress: Progress | None = None
 
-    def run(self, *arguments: str) -> Completed:
-        """Run a command in the folder. Raises InstallTimeoutError."""
+    def run(self, *arguments: str, code: str | None = None) -> Completed:
+        """Run a command, or Python code, in the folder. Raises InstallTimeoutError."""
         done = run(
             arguments,
+            code=code,
             timeout=self.timeout,
             environment=self.environment,
             folder=self.folder,
@@ -64,20 +65,6 @@ class Work:
         path.touch(mode=0o600)
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         return name
-
-
-def replace_recorded(file: Path, data: bytes, record: Path) -> None:
-    """Replace a staged file, and the hash and the size that its RECORD has of it."""
-    from base64 import urlsafe_b64encode
-    from hashlib import sha256
-
-    file.write_bytes(data)
-    name = file.relative_to(record.parents[1]).as_posix()
-    digest = urlsafe_b64encode(sha256(data).digest()).decode().rstrip("=")
-    row = rf'^("?{re.escape(name)}"?),.*$'
-    new = rf"\1,sha256={digest},{len(data)}"
-    text = record.read_text("utf-8", "surrogateescape")
-    record.write_text(re.sub(row, new, text, flags=re.MULTILINE), "utf-8", "surrogateescape", "")
 
 
 def as_url(place: str) -> str:
@@ -164,8 +151,17 @@ def check_python(found: Distribution) -> None:
 
 def hide_credentials(found: Distribution) -> None:
     """Remove credentials from the URL that a staged distribution has come from."""
+    from base64 import urlsafe_b64encode
+    from hashlib import sha256
+
     direct = json.loads(found.text("direct_url.json") or "{}")
-    url = str(direct.get("url", ""))
-    if url != without_credentials(url):
-        data = json.dumps({**direct, "url": without_credentials(url)}).encode()
-        replace_recorded(found.path / "direct_url.json", data, found.path / "RECORD")
+    url = without_credentials(str(direct.get("url", "")))
+    if url != direct.get("url", ""):
+        data = json.dumps({**direct, "url": url}).encode()
+        name, record = f"{found.path.name}/direct_url.json", found.path / "RECORD"
+        (found.path / "direct_url.json").write_bytes(data)
+        digest = urlsafe_b64encode(sha256(data).digest()).decode().rstrip("=")
+        row = rf'^("?{re.escape(name)}"?),.*$'
+        text = record.read_text("utf-8", "surrogateescape")
+        text = re.sub(row, rf"\1,sha256={digest},{len(data)}", text, flags=re.MULTILINE)
+        record.write_text(text, "utf-8", "surrogateescape", "")
