@@ -24,10 +24,9 @@ def copy(source: Storage, target: Storage, *, replace: bool = False) -> None:
     *source*; no other process writes to either meanwhile. Users of *source* continue to use it:
     later changes are in *source* alone. After an error nothing has changed.
 
-    Two stores with one lock cannot be open together: the same store opened twice, or two prefixes
-    in one SQLite file. The copy then raises StorageLockedError after the lock's timeout; copy
-    through a `MemoryStorage` instead. Two copies in opposite directions wait for each other
-    likewise, and for ever if both stores are in memory.
+    Two stores with one lock are refused: the same store opened twice, or two prefixes in one
+    SQLite file. Copy the latter through a `MemoryStorage`. Two copies in opposite directions wait
+    for one another until the locks' timeouts, and for ever if both stores are in memory.
 
     Args:
         source: The store to read.
@@ -35,14 +34,19 @@ def copy(source: Storage, target: Storage, *, replace: bool = False) -> None:
         replace: Whether all records of *target* may be removed first.
 
     Raises:
-        StorageError: If *target* has records and *replace* is False, if both are the same object,
-            or if a store fails.
+        StorageError: If *target* has records and *replace* is False, if both have one lock, or if
+            one of the stores fails.
         RecordCorruptError: If a record of *source* cannot be read.
     """
-    if source is target:
+    if _lock_of(source) == _lock_of(target):
         raise StorageError("a store cannot be copied onto itself; open another one as the target")
     with source.transaction() as reading, target.transaction() as writing:
         _fill(writing, _read_all(reading), frozenset(), replace)
+
+
+def _lock_of(storage: Storage) -> object:
+    """Return what stores with one lock have in common."""
+    return getattr(storage, "lock_place", storage)
 
 
 def export_json(storage: Storage, *, secrets: bool = False) -> str:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import tinydb.storages
 import tinydb.table
@@ -79,6 +79,8 @@ class TinyDBStorage(BufferedStorage[StoreState]):
         # A link is followed once, because a rename would replace the link instead of its file.
         self._file = StoreFile(Path(os.path.realpath(path)))
         lock = f"{self._file.path}.lock"
+        self.lock_place: Final = lock
+        """What other storages with the same lock have here too."""
         super().__init__(lock, lock_timeout)
         self._lock = FileLock(lock, mode=0o600, adapt=self._file.share)
         self._lock_timeout = lock_timeout

@@ -194,6 +194,8 @@ class SQLStorage(BufferedStorage[OpenTransaction]):
         is_file = url.get_backend_name() == "sqlite" and bool(url.database)
         self.path: Final = Path(self._place) if is_file else None
         """The file of a SQLite database, None for servers."""
+        self.lock_place: Final = self._place if is_file else f"{self._place} {prefix}"
+        """What other storages with the same lock have here too."""
         super().__init__(f"the lock of {self._place}", lock_timeout)
         self._lock_timeout = lock_timeout
         self._backend = find_backend(url)(url, prefix, lock_timeout)
