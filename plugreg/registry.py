@@ -277,20 +277,20 @@ class PluginRegistry:
         if self._parts.options.installer is None:
             return None
         from plugreg.install.packages import Packages
+        from plugreg.install.staging import InstallContext
 
         parts = self._parts
-        return Packages(
-            parts.options.installer,
+        context = InstallContext(
+            installer=parts.options.installer,
             group=parts.options.entry_point_group,
             slug_of=parts.options.slug_of,
             storage=parts.storage,
             catalogue=self.catalogue,
-            refresh=self._refresh_if_loaded,
             rediscover=self._rediscover,
-            forget=self._operator.delete,
             notify=parts.emit,
             probe=self._probe_staged,
         )
+        return Packages(context, refresh=self._refresh_if_loaded, forget=self._operator.delete)
 
     @property
     def host(self) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from plugreg._support.guard import Guard, explain
@@ -26,27 +27,29 @@ from plugreg.exceptions import (
 from plugreg.install import pylock
 from plugreg.install.audit import Action, Audit, AuditEntry, AuditOutcome
 from plugreg.install.disk import disk_errors
-from plugreg.install.distributions import Distribution, required
+from plugreg.install.distributions import distributions, required
 from plugreg.install.exceptions import InstallRefusedError
 from plugreg.install.generations import Current, Generations, carry_over
-from plugreg.install.plan import Change, InstallPlan, InstallReport, Lock, UninstallReport
-from plugreg.install.staging import Content, Staged, Stager
+from plugreg.install.plan import (
+    Change,
+    Generation,
+    InstallPlan,
+    InstallReport,
+    Lock,
+    UninstallReport,
+)
+from plugreg.install.plugins_file import PluginsFile
+from plugreg.install.staging import Content, InstallContext, Staged, Stager
 from plugreg.records import LOAD_STAGES, PluginFailure, PluginSpec, Source, Stage
 from plugreg.storage.file.storefile import flush_folder
 
 if TYPE_CHECKING:
-    from plugreg._lifecycle.catalogue import Catalogue
-    from plugreg._lifecycle.change_queue import Notify
     from plugreg.install.installer import Progress
-    from plugreg.install.plugins_file import PluginsFile
 
 _logger = logging.getLogger("plugreg")
 
 _KEPT: Final = 2_000
 """Number of last lines of an installer's output that are kept for reports."""
-
-ProbeStaged = Callable[[PluginSpec, Sequence[str]], str | None]
-"""Loads a plugin in a child process with this ``sys.path``; returns its fault, or None."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -151,42 +154,49 @@ class Changer:
     """Makes changes of an environment, one at a time, and reloads the registry.
 
     Args:
-        generations: The environment.
-        stager: Stages distributions in it.
-        audit: Where attempts are recorded.
-        plugins_file: The file that lists the requested distributions, or None.
-        catalogue: The registry's plugins.
-        rediscover: Reloads with a new discovery, and asks other processes to do so.
-        notify: Emits an event for each plugin that was installed.
-        probe: Probes a staged plugin.
+        context: What it needs of the host.
+        isolated: Slug of the plugin whose own environment it is, None for the shared one.
     """
 
-    def __init__(
-        self,
-        generations: Generations,
-        stager: Stager,
-        *,
-        audit: Audit,
-        plugins_file: PluginsFile | None,
-        catalogue: Catalogue,
-        rediscover: Callable[[], object],
-        notify: Notify,
-        probe: ProbeStaged,
-    ) -> None:
-        self.generations = generations
-        self.stager = stager
-        self.rediscover = rediscover
-        self._audit = audit
-        self._file = plugins_file
-        self._catalogue = catalogue
-        self._notify = notify
-        self._probe = probe
+    def __init__(self, context: InstallContext, isolated: str | None = None) -> None:
+        installer, shared = context.installer, context.installer.environment
+        self._context = context
+        self._audit = Audit(context.storage)
+        self.generations = Generations(
+            shared if isolated is None else shared / "isolated" / isolated,
+            keep=installer.keep,
+            lock_timeout=installer.lock_timeout,
+        )
+        self.stager = Stager(context, isolate=isolated is not None)
+        path = installer.plugins_file if isolated is None else None
+        self.plugins_file = None if path is None else PluginsFile(path)
 
     def content(self, number: int | None = None, *, is_rescue: bool = False) -> Content:
-        """Return the content of a generation, by default the current; see :class:`Content`."""
+        """Return what is in a generation, the serving one by default; nothing is in 0.
+
+        Raises InstallError if its lock cannot be read; for a rescue the lock is empty then.
+        """
         if number is None:
             number = self.generations.current().number
-        return Content.of(self.generations, number, is_rescue=is_rescue)
+        folder, lock = self.generations.folder(number), Lock()
+        try:
+            if number:
+                lock = pylock.load(self.generations.lock_file(number), require_hashes=False)
+        except InstallError:
+            if not is_rescue:
+                raise
+        return Content(folder, distributions(folder), lock)
+
+    def generation(self, number: int) -> Generation:
+        """Return what is known of a generation; nothing is in 0."""
+        content = self.content(number, is_rescue=True)
+        return Generation(
+            number=number,
+            created=content.lock.created,
+            distributions=MappingProxyType(content.versions),
+            plugins=tuple(sorted(spec.slug for spec in self.stager.plugins(content.folder))),
+            serving=number == self.generations.current().number,
+        )
 
     @contextmanager
     def changing(self, attempt: Attempt, *, is_rescue: bool = False) -> Iterator[Content]:
@@ -219,21 +229,21 @@ class Changer:
         if not (staged.pins or removed) and asked == old:
             return self._report(staged.plan, attempt.content, attempt)
         serving = self._serving(removed)
-        self.publish(attempt, staged, asked, removed, None if keep_broken else self._probe)
+        self.publish(attempt, staged, asked, removed, is_probed=not keep_broken)
         report = self._report(staged.plan, self.content(attempt.current.number), attempt)
         with taking_in(f"{report.distribution!r} was installed", report):
-            self.rediscover()
+            self._context.rediscover()
             failure = None if keep_broken else self._failure(serving)
         if failure is not None:
             self.swap(attempt, before, old, asked)
             attempt.outcome, attempt.is_made = "rolled back", False
             # If it cannot, it follows with the next refresh.
             with suppress(PlugregError):
-                self.rediscover()
+                self._context.rediscover()
             raise _rolled_back(report, failure)
         for spec in staged.specs:
             fields = {"distribution": spec.distribution, "version": spec.version}
-            self._notify("plugin_installed", slug=spec.slug, **fields)
+            self._context.notify("plugin_installed", slug=spec.slug, **fields)
         return report
 
     def publish(
@@ -242,7 +252,8 @@ class Changer:
         staged: Staged,
         asked: Mapping[str, str],
         removed: frozenset[str],
-        probe: ProbeStaged | None = None,
+        *,
+        is_probed: bool = False,
     ) -> None:
         """Complete the next generation, probe its new plugins, and swap it in."""
         content, folder = attempt.content, attempt.folder
@@ -250,10 +261,9 @@ class Changer:
         with disk_errors(f"{str(folder)!r} cannot be filled"):
             for found in content.distributions.values():
                 if found.name not in leaving:
-                    _carry_over(found, folder)
-        specs = () if probe is None else (*staged.specs, *self._affected(attempt, leaving))
-        for spec in specs:
-            fault = probe(spec, self.stager.path(folder)) if probe is not None else None
+                    carry_over(found, folder)
+        for spec in (*staged.specs, *self._affected(attempt, leaving)) if is_probed else ():
+            fault = self._context.probe(spec, self.stager.path(folder))
             if fault is not None:
                 attempt.outcome = "refused"
                 reason = f"the plugin {spec.slug!r} cannot be loaded ({fault}); nothing was "
@@ -279,7 +289,7 @@ class Changer:
         was written leaves lines that the next synchronization carries out.
         """
         self._begin(attempt)
-        file = None if attempt.action == "sync" else self._file
+        file = None if attempt.action == "sync" else self.plugins_file
         try:
             if file is not None:
                 file.update(before, asked)
@@ -329,7 +339,7 @@ class Changer:
         with suppress(RegistryNotReady):
             return tuple(
                 plugin.slug
-                for plugin in self._catalogue.select().plugins
+                for plugin in self._context.catalogue.select().plugins
                 if plugin.loaded is not None
                 and plugin.spec is not None
                 and plugin.spec.source is Source.ENTRY_POINT
@@ -358,7 +368,7 @@ class Changer:
         """Return the failure of the first of these plugins that is wanted, and not in service."""
         for slug in serving:
             try:
-                record = self._catalogue.record(slug)
+                record = self._context.catalogue.record(slug)
             except PluginNotFoundError:
                 return PluginFailure(stage=Stage.RESOLVE, slug=slug, message="it is gone")
             if record.wanted and not record.active:
@@ -375,16 +385,6 @@ def _rolled_back(report: InstallReport, failure: PluginFailure) -> InstallError:
     failed = replace(report, success=False, version="", location="", reasons=reasons)
     error.report = replace(failed, rolled_back=failure)
     return error
-
-
-def _carry_over(found: Distribution, folder: Path) -> None:
-    try:
-        carry_over(found, folder)
-    except FileNotFoundError as error:
-        name = found.name
-        reason = f"the file {error.filename!r} of {name!r} is missing in the serving generation, "
-        reason += f"which nobody may change; uninstall {name!r} and install it again, or roll back"
-        raise InstallError([reason]) from error
 
 
 def check_actor(actor: object) -> None:

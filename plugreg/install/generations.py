@@ -278,17 +278,24 @@ def isolated_folders(environment: Path) -> Mapping[str, Path]:
 def carry_over(distribution: Distribution, folder: Path) -> None:
     """Put the files of a distribution into another folder: as hard links, else as copies.
 
-    Files that its RECORD does not list, such as compiled modules, stay behind.
+    Files that its RECORD does not list, such as compiled modules, stay behind. Raises InstallError
+    if one that it lists is missing.
     """
     for line in distribution.record():
         source, target = distribution.folder / line, folder / line
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.link(source, target, follow_symlinks=False)
-        except OSError as error:
-            if error.errno == errno.EEXIST:
-                raise
-            shutil.copy2(source, target)
+            try:
+                os.link(source, target, follow_symlinks=False)
+            except OSError as error:
+                if error.errno == errno.EEXIST:
+                    raise
+                shutil.copy2(source, target)
+        except FileNotFoundError as error:
+            name, file = distribution.name, str(source)
+            reason = f"the file {file!r} of {name!r} is missing in the serving generation, which "
+            reason += f"nobody may change; uninstall {name!r} and install it again, or roll back"
+            raise InstallError([reason]) from error
 
 
 def is_unused(lock: Path) -> bool:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 
-from plugreg._lifecycle.catalogue import Catalogue
-from plugreg._lifecycle.change_queue import Notify
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.slugs import Slug
 from plugreg.exceptions import InstallError, PluginActiveError, PluginNotFoundError
 from plugreg.install.audit import Audit, AuditEntry, ReleaseRows
-from plugreg.install.changes import Attempt, Changer, ProbeStaged, check_actor, taking_in
+from plugreg.install.changes import Attempt, check_actor, taking_in
 from plugreg.install.disk import disk_errors, write_file
-from plugreg.install.installer import Installer, Progress
+from plugreg.install.installer import Progress
 from plugreg.install.plan import (
     Generation,
     InstallPlan,
@@ -26,13 +22,10 @@ from plugreg.install.plan import (
     UninstallReport,
 )
 from plugreg.install.planning import Planner
-from plugreg.install.plugins_file import PluginsFile
 from plugreg.install.removal import require_removable, require_unneeded
 from plugreg.install.requirements import parse_target
-from plugreg.install.staging import Staged, Stager, asked_for, unneeded
+from plugreg.install.staging import InstallContext, Staged, asked_for, unneeded
 from plugreg.install.syncing import sync_lines, sync_locked
-from plugreg.records import PluginSpec
-from plugreg.storage import Storage
 
 
 class Packages:
@@ -44,54 +37,26 @@ class Packages:
     never written.
 
     Args:
-        installer: The host's installer.
-        group: Entry-point group of the registry's plugins.
-        slug_of: Returns the slug of a plugin, None for that of its entry point.
-        storage: Storage of the audit and of the plugins' rows.
-        catalogue: The registry's plugins.
+        context: The host's installer, and what installing needs of the registry.
         refresh: Reads the changes of other processes from the storage.
-        rediscover: Reloads with a new discovery, and asks other processes to do so.
         forget: Deletes all stored data of a plugin.
-        notify: Emits an event for each plugin that was installed or uninstalled.
-        probe: Probes a staged plugin.
     """
 
     def __init__(
         self,
-        installer: Installer,
+        context: InstallContext,
         *,
-        group: str,
-        slug_of: Callable[[PluginSpec], str] | None = None,
-        storage: Storage,
-        catalogue: Catalogue,
         refresh: Callable[[], object],
-        rediscover: Callable[[], object],
         forget: Callable[[str], None],
-        notify: Notify,
-        probe: ProbeStaged,
     ) -> None:
-        self._installer = installer
-        self._audit = Audit(storage)
-        self._releases = ReleaseRows(storage)
-        path = installer.plugins_file
-        self._file = None if path is None else PluginsFile(path)
-        self._catalogue = catalogue
-        self._plugin_rows = PluginRows(storage)
-        make_stager = partial(Stager, installer, group, slug_of, catalogue, self._plugin_rows)
-        make_changer = partial(
-            Changer,
-            audit=self._audit,
-            catalogue=catalogue,
-            rediscover=rediscover,
-            notify=notify,
-            probe=probe,
-        )
-        self._planner = Planner(installer, self._file, make_stager, make_changer)
+        self._context = context
+        self._catalogue = context.catalogue
+        self._audit = Audit(context.storage)
+        self._releases = ReleaseRows(context.storage)
+        self._planner = Planner(context)
         self._changer = self._planner.shared
         self._refresh = refresh
-        self._rediscover = rediscover
         self._forget = forget
-        self._notify = notify
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -135,20 +100,7 @@ class Packages:
             InstallError: If the environment cannot be read.
         """
         changer = self._planner.changer_of(isolated)
-        serving = changer.generations.current().number
-        found = []
-        for number in changer.generations.numbers():
-            content = changer.content(number, is_rescue=True)
-            versions = {name: found.version for name, found in content.distributions.items()}
-            generation = Generation(
-                number=number,
-                created=content.lock.created,
-                distributions=MappingProxyType(versions),
-                plugins=tuple(sorted(s.slug for s in changer.stager.plugins(content.folder))),
-                serving=number == serving,
-            )
-            found.append(generation)
-        return tuple(found)
+        return tuple(map(changer.generation, changer.generations.numbers()))
 
     def previous(self, isolated: str | None = None) -> int | None:
         """Return the number of the generation to which `rollback` goes, None if there is none.
@@ -168,9 +120,10 @@ class Packages:
         Raises:
             InstallError: If there is no plugins file, or it cannot be read.
         """
-        if self._file is None:
+        file = self._changer.plugins_file
+        if file is None:
             raise InstallError(["there is no plugins file; give the installer plugins_file="])
-        return {line.name: line.text for line in self._file.lines() if line.applies}
+        return {line.name: line.text for line in file.lines() if line.applies}
 
     def audit(self, limit: int | None = None) -> tuple[AuditEntry, ...]:
         """Return the recorded attempts to change the environment, oldest first.
@@ -197,7 +150,8 @@ class Packages:
         number = generations.current().number
         if not number:
             raise InstallError(["nothing is installed that could be locked; install a plugin"])
-        beside = self._installer.environment if self._file is None else self._file.path.parent
+        file = self._changer.plugins_file
+        beside = generations.environment if file is None else file.path.parent
         target = beside / "pylock.toml" if path is None else Path(path)
         with disk_errors(f"the lock {str(target)!r} cannot be written"):
             write_file(target, generations.lock_file(number).read_bytes())
@@ -220,9 +174,9 @@ class Packages:
             StorageError: If the storage fails.
         """
         content = self._changer.content()
-        installed = {name: found.version for name, found in content.distributions.items()}
+        installed = content.versions
         if ask:
-            self._releases.put(installed, self._installer.latest(installed))
+            self._releases.put(installed, self._context.installer.latest(installed))
         return self._releases.outdated(installed, self._changer.stager.plugins(content.folder))
 
     def interrupted(self) -> tuple[str, ...]:
@@ -367,16 +321,17 @@ class Packages:
             slugs = tuple(Slug(plugin.slug) for plugin in plugins if plugin.is_installed)
             report = UninstallReport(distribution=name, changes=attempt.changes, plugins=slugs)
             if isolated is not None:
-                self._changer.remove(attempt, self._planner.environment_of(isolated))
+                environment = self._planner.changer_of(isolated).generations.environment
+                self._changer.remove(attempt, environment)
             else:
                 staged = Staged(InstallPlan(target=_NOTHING, distribution=name))
                 self._changer.publish(attempt, staged, asked, frozenset(removed))
             with taking_in(f"{name!r} was removed", report):
-                self._rediscover()
+                self._context.rediscover()
                 for gone in slugs if delete_config else ():
                     self._forget_even_wanted(gone)
         for gone in slugs:
-            self._notify("plugin_uninstalled", slug=gone, distribution=name)
+            self._context.notify("plugin_uninstalled", slug=gone, distribution=name)
         return report
 
     def rollback(
@@ -418,10 +373,8 @@ class Packages:
             changer.swap(attempt, number, changer.content(number).lock.asked, content.lock.asked)
             report = InstallReport(distribution="", success=True)
             with taking_in(f"generation {number} serves", report):
-                self._rediscover()
-        empty = Generation(number=0, created=None, distributions={}, plugins=(), serving=True)
-        found = (found for found in self.generations(isolated) if found.number == number)
-        return next(found, empty)
+                self._context.rediscover()
+        return changer.generation(number)
 
     def sync(
         self,
@@ -478,8 +431,8 @@ class Packages:
             try:
                 self._forget(slug)
             except PluginActiveError:
-                # Another process has switched on a plugin that would be removed.
-                self._plugin_rows.set_active({slug: False})
+                # Another process has switched on what was about to go.
+                PluginRows(self._context.storage).set_active({slug: False})
                 self._refresh()
                 self._forget(slug)
 

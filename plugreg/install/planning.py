@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +14,10 @@ from plugreg.exceptions import InstallError
 from plugreg.install.changes import Attempt, Changer
 from plugreg.install.disk import disk_errors
 from plugreg.install.distributions import distributions
-from plugreg.install.generations import Generations, isolated_folders
-from plugreg.install.installer import Installer, Progress
+from plugreg.install.generations import isolated_folders
+from plugreg.install.installer import Progress
 from plugreg.install.plan import InstallPlan, Lock, Refusal, Target
-from plugreg.install.plugins_file import PluginsFile
-from plugreg.install.staging import Content, Staged, Stager
+from plugreg.install.staging import Content, InstallContext, Staged, Stager
 
 
 class _Planned(NamedTuple):
@@ -32,46 +30,22 @@ class Planner:
     """Makes plans, for the shared environment or for that of an isolated plugin.
 
     Args:
-        installer: The host's installer.
-        plugins_file: The file that lists the requested distributions of the shared environment.
-        make_stager: Makes a stager; ``isolate`` selects the kind of environment.
-        make_changer: Makes a changer of an environment, a stager and the plugins file.
+        context: What it needs of the host.
     """
 
-    def __init__(
-        self,
-        installer: Installer,
-        plugins_file: PluginsFile | None,
-        make_stager: Callable[..., Stager],
-        make_changer: Callable[..., Changer],
-    ) -> None:
-        self._installer = installer
-        self._file = plugins_file
-        self._make_stager = make_stager
-        self._make_changer = make_changer
-        self.shared = self.changer_of(None)
+    def __init__(self, context: InstallContext) -> None:
+        self._context = context
+        self.shared = Changer(context)
         # The last plan, and its distributions, so that carrying it out needs no network.
         self._planned: _Planned | None = None
 
-    def environment_of(self, isolated: str | None) -> Path:
-        """Return the folder of the shared environment, or of that of an isolated plugin."""
-        shared = self._installer.environment
-        return shared if isolated is None else shared / "isolated" / isolated
-
     def changer_of(self, isolated: str | None) -> Changer:
-        """Return the changer of the shared environment, or of that of an isolated plugin."""
-        generations = Generations(
-            self.environment_of(isolated),
-            keep=self._installer.keep,
-            lock_timeout=self._installer.lock_timeout,
-        )
-        stager = self._make_stager(isolate=isolated is not None)
-        file = self._file if isolated is None else None
-        return self._make_changer(generations, stager, plugins_file=file)
+        """Return what changes the shared environment, or that of an isolated plugin."""
+        return self.shared if isolated is None else Changer(self._context, isolated)
 
     def isolated(self, name: str | None) -> str | None:
         """Return the slug of the isolated plugin that a distribution provides, None if none."""
-        folders = isolated_folders(self._installer.environment)
+        folders = isolated_folders(self._context.installer.environment)
         return next((slug for slug, path in folders.items() if name in distributions(path)), None)
 
     def plan(
@@ -87,7 +61,7 @@ class Planner:
         discard = finalize(self, _discard, folder, os.getpid())
         if isolate:
             nothing = Content(folder / "nothing", {}, Lock())
-            staged = self._make_stager(isolate=True).stage([target], nothing, folder, progress)
+            staged = Stager(self._context, isolate=True).stage([target], nothing, folder, progress)
             plan = self._isolate(staged, content)
         else:
             plan = self.shared.stager.stage([target], content, folder, progress).plan

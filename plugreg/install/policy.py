@@ -19,7 +19,6 @@ from plugreg.install.plan import Change, Refusal, Target
 from plugreg.install.urls import (
     FILE_SCHEMES,
     REPOSITORY_SCHEMES,
-    Address,
     Place,
     parse_address,
     parse_place,
@@ -270,19 +269,17 @@ class InstallPolicy:
             reason = f"{name!r} is not among what the host's policy allows; ask the host to add it"
             yield Refusal(rule="allowed", reason=reason)
 
-    def _of_place(self, rule: str, url: str) -> Iterator[Refusal]:
-        """Compare a URL, path included, with the entries of ``indexes`` or ``vcs_hosts``."""
-        address = _address(url)
-        reason = ""
-        if isinstance(address, str):
-            reason = f"{masked(url)!r} cannot be judged: {address}"
-        elif not any(place.has(address) for place in self._places(rule)):
-            reason = (
-                f"{masked(url)!r} is in no place that {rule} of the host's policy has; ask the "
-            )
-            reason += f"host to add {address.shown_host!r}"
-        if reason:
-            yield Refusal(rule=rule, reason=reason)
+    def _of_place(self, rule: str, url: str, *, is_path_free: bool = False) -> Iterator[Refusal]:
+        """Compare a URL with the entries of ``indexes`` or ``vcs_hosts``; its path may be free."""
+        shown = repr(masked(url))
+        try:
+            address = parse_address(url, _ALL_SCHEMES)
+        except ValueError as error:
+            yield Refusal(rule=rule, reason=f"{shown} cannot be judged: {error}")
+            return
+        if not any(p.has(address, is_path_free=is_path_free) for p in self._places(rule)):
+            reason = f"{shown} is in no place that {rule} of the host's policy has; ask the "
+            yield Refusal(rule=rule, reason=f"{reason}host to add {address.shown_host!r}")
 
     def _of_form(self, change: Change, *, is_named: bool) -> Iterator[Refusal]:
         """Refuse other files than wheels: no option keeps pip from building a direct dependency."""
@@ -293,44 +290,35 @@ class InstallPolicy:
             yield _no_wheel(rules[0], f"{change.name} {change.after}")
 
     def _of_source(self, change: Change) -> Iterator[Refusal]:
-        what, source, reason = f"{change.name} {change.after}", change.source, ""
+        source = change.source
         if source is not None and _is_repository(source):
             yield from self._of_place("vcs_hosts", source)
         elif source is not None and self._is_linked(source):
             return
-        elif source is not None and change.direct:
-            yield from self._of_place("indexes", source)
-        elif self.indexes is None:
-            return
-        elif source is None:
-            reason = f"{what!r} comes from an unknown place; use an installer that reports it"
-        else:
-            # The host alone is compared: the files of an index have paths of their own.
-            address = _address(source)
-            if isinstance(address, str):
-                reason = (
-                    f"{what!r} would come from {masked(source)!r}, which is no index's: {address}"
-                )
-            elif not any(p.has(address, is_path_free=True) for p in self._places("indexes")):
-                reason = f"{what!r} would come from {address.shown_host!r}, which indexes of the "
-                reason += "host's policy does not have; where the files of an index lie on another "
-                reason += "host, that has to be in it too"
-        if reason:
+        elif source is not None and (change.direct or self.indexes is not None):
+            # Of a file of an index the host alone is compared: files have paths of their own.
+            yield from self._of_place("indexes", source, is_path_free=not change.direct)
+        elif self.indexes is not None:
+            what = repr(f"{change.name} {change.after}")
+            reason = f"{what} comes from an unknown place; use an installer that reports it"
             yield Refusal(rule="indexes", reason=reason)
 
     def _is_linked(self, source: str) -> bool:
         """Return whether a file lies in a folder of ``find_links``, or on the host of a page."""
-        address, path = _address(source), _local_path(source)
-        for link in map(str, self.find_links):
-            if "://" in link:
-                page = parse_place("find_links", link, FILE_SCHEMES)
-                if isinstance(address, Address) and page.has(address, is_path_free=True):
-                    return True
-            elif path is not None:
-                # Installers name the folder as it was given, or with its links followed.
-                file = Path(os.path.normpath(path.absolute()))
-                if any(map(file.is_relative_to, (os.path.normpath(link), os.path.realpath(link)))):
-                    return True
+        links, path = tuple(map(str, self.find_links)), _local_path(source)
+        if path is not None:
+            file = Path(os.path.normpath(path.absolute()))
+            # Installers name the folder as it was given, or with its links followed.
+            folders = (link for link in links if "://" not in link)
+            return any(
+                file.is_relative_to(read(folder))
+                for folder in folders
+                for read in (os.path.normpath, os.path.realpath)
+            )
+        with suppress(ValueError):
+            address = parse_address(source, _ALL_SCHEMES)
+            pages = (parse_place("find_links", x, FILE_SCHEMES) for x in links if "://" in x)
+            return any(page.has(address, is_path_free=True) for page in pages)
         return False
 
     def _of_constraints(
@@ -372,14 +360,6 @@ def _is_wheel(url: str) -> bool:
 def _no_wheel(rule: str, what: str) -> Refusal:
     reason = f"{what!r} is no wheel and would have to be built; ask for a version that has one"
     return Refusal(rule=rule, reason=reason)
-
-
-def _address(url: str) -> Address | str:
-    """Return the parts of a URL, or its fault."""
-    try:
-        return parse_address(url, _ALL_SCHEMES)
-    except ValueError as error:
-        return str(error)
 
 
 def _local_path(source: str) -> Path | None:

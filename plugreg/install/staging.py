@@ -8,21 +8,20 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.slugs import Slug, canonical
 from plugreg.discovery import Sources
-from plugreg.exceptions import InstallError, RegistryNotReady
-from plugreg.install import pylock
+from plugreg.exceptions import RegistryNotReady
 from plugreg.install.constraints import accepts
 from plugreg.install.distributions import (
     Distribution,
-    distributions,
     host_distributions,
     host_path,
     required,
 )
 from plugreg.install.exceptions import InstallConflictError
 from plugreg.install.file_checks import check_files
-from plugreg.install.generations import Generations, isolated_folders
+from plugreg.install.generations import isolated_folders
 from plugreg.install.installer import Installer, Progress
 from plugreg.install.plan import Change, InstallPlan, Lock, Pin, Refusal, Target, pin_of
 from plugreg.install.policy import LOADED_BY
@@ -30,7 +29,8 @@ from plugreg.records import KnownPlugin, PluginSpec, Source
 
 if TYPE_CHECKING:
     from plugreg._lifecycle.catalogue import Catalogue
-    from plugreg._state.plugin_rows import PluginRows
+    from plugreg._lifecycle.change_queue import Notify
+    from plugreg.storage import Storage
 
 
 class Content(NamedTuple):
@@ -40,25 +40,14 @@ class Content(NamedTuple):
     distributions: Mapping[str, Distribution]
     lock: Lock
 
-    @classmethod
-    def of(cls, generations: Generations, number: int, *, is_rescue: bool = False) -> Content:
-        """Return the content of generation *number*; 0 is empty.
-
-        Raises InstallError if its lock cannot be read; for a rescue the lock is empty then.
-        """
-        folder, lock = generations.folder(number), Lock()
-        try:
-            if number:
-                lock = pylock.load(generations.lock_file(number), require_hashes=False)
-        except InstallError:
-            if not is_rescue:
-                raise
-        return cls(folder, distributions(folder), lock)
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """The versions of its distributions."""
+        return {name: found.version for name, found in self.distributions.items()}
 
     def version(self, name: str | None) -> str | None:
         """Return the version of a distribution, None where it is not there."""
-        found = self.distributions.get(name or "")
-        return None if found is None else found.version
+        return self.versions.get(name or "")
 
     def removals(self, names: Collection[str]) -> tuple[Change, ...]:
         """Return the changes that remove distributions, sorted by name."""
@@ -73,40 +62,49 @@ class Staged(NamedTuple):
     specs: tuple[PluginSpec, ...] = ()
 
 
+class InstallContext(NamedTuple):
+    """What changes of environments need of the host and its registry.
+
+    Attributes:
+        installer: The host's installer.
+        group: Entry-point group of the registry's plugins.
+        slug_of: Returns the slug of a plugin, None for that of its entry point.
+        storage: Storage of the audit and of the plugins' rows.
+        catalogue: The registry's plugins.
+        rediscover: Reloads with a new discovery, and asks other processes to do so.
+        notify: Emits an event for each plugin that was installed or uninstalled.
+        probe: Loads a plugin in a child process with a ``sys.path``; returns its fault, or None.
+    """
+
+    installer: Installer
+    group: str
+    slug_of: Callable[[PluginSpec], str] | None
+    storage: Storage
+    catalogue: Catalogue
+    rediscover: Callable[[], object]
+    notify: Notify
+    probe: Callable[[PluginSpec, Sequence[str]], str | None]
+
+
 class Stager:
     """Stages distributions beside a generation, and judges them.
 
     Args:
-        installer: The host's installer.
-        group: Entry-point group of the registry's plugins.
-        slug_of: Returns the slug of a plugin, None for that of its entry point.
-        catalogue: The registry's plugins.
-        plugin_rows: The stored rows of plugins.
-        isolate: Whether the environment is that of an isolated plugin, beside which nothing of
+        context: What it needs of the host.
+        isolate: Whether the environment is that of one isolated plugin, beside which nothing of
             the host's counts.
     """
 
-    def __init__(
-        self,
-        installer: Installer,
-        group: str,
-        slug_of: Callable[[PluginSpec], str] | None,
-        catalogue: Catalogue,
-        plugin_rows: PluginRows,
-        *,
-        isolate: bool = False,
-    ) -> None:
-        self.installer = installer
-        self._group = group
-        self._slug_of = slug_of
-        self._catalogue = catalogue
-        self._plugin_rows = plugin_rows
+    def __init__(self, context: InstallContext, *, isolate: bool = False) -> None:
+        self._context = context
+        self.installer = context.installer
         self.isolate = isolate
 
     def plugins(self, folder: Path | None = None) -> tuple[PluginSpec, ...]:
         """Return the plugins in a folder, or those that this interpreter finds."""
         path = None if folder is None else [str(folder)]
-        return Sources(group=self._group, path=path, slug_of=self._slug_of).find().specs
+        context = self._context
+        return Sources(group=context.group, path=path, slug_of=context.slug_of).find().specs
 
     def host(self) -> Mapping[str, Distribution]:
         """Return the distributions that count as the host's."""
@@ -136,6 +134,8 @@ class Stager:
         Earlier requests keep their versions, except names in *listed*: these may change
         within their requirements; distributions without plugins are accepted then.
         """
+        from packaging.requirements import Requirement
+
         policy, host = self.installer.policy, self.host()
         refusals = [refusal for target in targets for refusal in policy.of_target(target)]
         refusals += _unsuited(targets, host)
@@ -146,7 +146,7 @@ class Stager:
             environment=self.digest(content),
         )
         pins: tuple[Pin, ...] = ()
-        missing = [target for target in targets if target.name not in host or has_extras(target)]
+        missing = [t for t in targets if t.name not in host or Requirement(t.text).extras]
         if plan.allowed and missing:
             try:
                 pins = self.installer.resolve(
@@ -194,7 +194,7 @@ class Stager:
         is_synced: bool = False,
     ) -> Staged:
         """Return the plan of staged distributions, completed and judged."""
-        policy, host, group = self.installer.policy, self.host(), self._group
+        policy, host, group = self.installer.policy, self.host(), self._context.group
         asked = pin_of(plan.target, pins)
         name = plan.distribution if asked is None else asked.name
         replaced = {pin.name for pin in pins} | set(removed)
@@ -252,7 +252,7 @@ class Stager:
         own plugins and of its rules.
         """
         try:
-            known = {plugin.slug: plugin for plugin in self._catalogue.select().plugins}
+            known = {plugin.slug: plugin for plugin in self._context.catalogue.select().plugins}
         except RegistryNotReady:
             known = {}
         own = (plugin.spec for plugin in known.values() if plugin.spec is not None)
@@ -260,7 +260,7 @@ class Stager:
         folders = (None, *isolated_folders(self.installer.environment).values())
         there = (spec for folder in folders for spec in self.plugins(folder))
         others += [spec for spec in there if spec.distribution not in replaced]
-        rows, owners = self._plugin_rows.all(), dict[Slug, str]()
+        rows, owners = PluginRows(self._context.storage).all(), dict[Slug, str]()
         for spec in specs:
             slug, name = spec.slug, spec.distribution or ""
             plugin, row = known.get(slug), rows.get(slug)
@@ -296,13 +296,6 @@ def unneeded(content: Content, asked: Mapping[str, str]) -> frozenset[str]:
                 for needed in required(there[name], extras)
             )
     return frozenset(there.keys() - {name for name, _ in seen})
-
-
-def has_extras(target: Target) -> bool:
-    """Return whether a target asks for extras."""
-    from packaging.requirements import Requirement
-
-    return target.name is not None and bool(Requirement(target.text).extras)
 
 
 def suits(target: Target, found: Distribution) -> bool:

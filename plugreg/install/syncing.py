@@ -21,13 +21,12 @@ def sync_lines(
 ) -> tuple[InstallReport, ...]:
     """Install the missing distributions of requirements: all at once, or one by one."""
     targets = {name: parse_target(text) for name, text in lines.items()}
-    # A change by one of them may be what another needs.
-    waiting: list[dict[str, Target]] = [targets]
     reports: dict[str, InstallReport] = {}
-    is_first = True
-    while waiting:
-        failed: list[dict[str, Target]] = []
-        for some in waiting:
+    # What one of them has changed may be what another one waits for.
+    rounds: list[list[Mapping[str, Target]]] = [[targets]]
+    for some_at_once in rounds:
+        failed: list[Mapping[str, Target]] = []
+        for some in some_at_once:
             attempt = Attempt(
                 action="sync",
                 requirement=", ".join(target.shown for target in some.values()),
@@ -40,17 +39,17 @@ def sync_lines(
                 if error.report is not None and error.report.success:
                     raise  # It was installed, and only not taken in.
                 failed.append(some)
-                if not is_first:
-                    [name] = some
-                    output = "\n".join(error.reasons)
+                for name in some if len(rounds) > 1 else ():
                     reports[name] = error.report or InstallReport(
-                        distribution=name, success=False, reasons=error.reasons, output=output
+                        distribution=name,
+                        success=False,
+                        reasons=error.reasons,
+                        output="\n".join(error.reasons),
                     )
-        if is_first and failed:
-            waiting = [{name: target} for name, target in targets.items()]
-        else:
-            waiting = failed if len(failed) < len(waiting) else []
-        is_first = False
+        if failed and len(rounds) == 1:
+            rounds.append([{name: target} for name, target in targets.items()])
+        elif 0 < len(failed) < len(some_at_once):
+            rounds.append(failed)
     return tuple(reports[name] for name in lines if name in reports)
 
 
