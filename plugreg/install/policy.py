@@ -279,7 +279,10 @@ class InstallPolicy:
             return
         if not any(p.has(address, is_path_free=is_path_free) for p in self._places(rule)):
             reason = f"{shown} is in no place that {rule} of the host's policy has; ask the "
-            yield Refusal(rule=rule, reason=f"{reason}host to add {address.shown_host!r}")
+            reason += f"host to add {address.shown_host!r}"
+            if is_path_free:
+                reason += ": the host of an index's files has to be in it too"
+            yield Refusal(rule=rule, reason=reason)
 
     def _of_form(self, change: Change, *, is_named: bool) -> Iterator[Refusal]:
         """Refuse other files than wheels: no option keeps pip from building a direct dependency."""
