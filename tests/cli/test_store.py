@@ -29,6 +29,54 @@ def damaged(shop):
     return shop
 
 
+class TestChangedByHand:
+    @pytest.fixture
+    def edited(self, shop):
+        """Give a shop whose store says by hand that no plugin is wanted."""
+        shop.plugin("tax")
+        shop.wish(tax=True)
+        text = shop.store.read_text()
+        shop.store.write_text(text.replace('"active": true', '"active": false'))
+        assert shop.store.read_text() != text
+        assert shop.run("list").code == 5
+        return shop
+
+    def test_it_is_accepted_with_consent(self, edited):
+        """Not without; then it serves as it is, as a new commit, and the found one is kept."""
+        found = edited.store.read_bytes()
+        assert edited.run("store", "repair", "--accept-changes").code == 4
+        assert edited.store.read_bytes() == found
+
+        done = edited.run("store", "repair", "--accept-changes", "--yes")
+
+        assert done.code == 0
+        (kept,) = edited.store.parent.glob(f"{edited.store.name}.corrupt-*")
+        assert (kept.read_bytes(), str(kept) in done.out) == (found, True)
+        assert kept.stat().st_mode == edited.store.stat().st_mode
+        assert edited.run("list", "--wanted", "--format", "names").out == ""
+        before = json.loads(found.splitlines()[0])["revision"]
+        with closing(TinyDBStorage(edited.store)) as storage:
+            assert storage.revision() == before + 1
+
+    def test_more_than_a_wrong_checksum_is_not_accepted(self, edited):
+        """What is no store, as half a file, stays as it is."""
+        half = edited.store.read_bytes()[:-20]
+        edited.store.write_bytes(half)
+        done = edited.run("store", "repair", "--accept-changes", "--yes")
+        assert done.code == 5
+        assert edited.store.read_bytes() == half
+        assert not [*edited.store.parent.glob("*.corrupt-*")]
+
+    def test_a_store_that_is_fine_is_left(self, shop):
+        """Nothing is to be accepted there."""
+        shop.plugin("tax")
+        shop.wish(tax=True)
+        before = shop.store.read_bytes()
+        assert shop.run("store", "repair", "--accept-changes", "--yes").code == 1
+        assert shop.run("store", "repair", "--yes").code == 2
+        assert shop.store.read_bytes() == before
+
+
 class TestDamage:
     def test_list_names_the_row_and_the_command_that_mends_it(self, damaged):
         """Exit code 5; the rest is listed; the command that it prints does mend it."""

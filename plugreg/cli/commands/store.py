@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import click
 
-from plugreg.cli.command import Group, pass_session
+from plugreg.cli.command import Group, consent_option, pass_session
 from plugreg.cli.faults import FINE, NO, no, refused, usage
 from plugreg.cli.output import Answer
 from plugreg.cli.session import Session
-from plugreg.exceptions import RecordCorruptError
+from plugreg.exceptions import RecordCorruptError, StorageCorruptError
 from plugreg.registry import PluginRegistry
 from plugreg.storage import Storage, Transaction
 from plugreg.storage.base import DamagedRecord
@@ -94,22 +94,36 @@ def check(session: Session) -> Answer:
     )
 
 
-@store.command("repair", examples="plugreg store repair --set-aside plugins:discount")
+@store.command(
+    "repair",
+    examples="""plugreg store repair --set-aside plugins:discount
+    plugreg store repair --accept-changes""",
+)
 @click.option(
     "--set-aside",
     "keys",
     multiple=True,
-    required=True,
     metavar="KEY",
     help="The row, as TABLE:KEY; may be repeated. `store check` names damaged ones.",
 )
+@click.option(
+    "--accept-changes",
+    is_flag=True,
+    help="Accept the content of a file that was edited by hand, after asking.",
+)
+@consent_option
 @pass_session
-def repair(session: Session, keys: tuple[str, ...]) -> Answer:
-    """Set damaged rows aside, so that all others can be used.
+def repair(session: Session, keys: tuple[str, ...], *, accept_changes: bool) -> Answer:
+    """Set damaged rows aside, so that all others can be used, or accept an edited file.
 
     A copy of each row, as far as it can be read, is kept in the table "set_aside". A plugin whose
-    row is set aside counts as new; a setting has its default. Only damaged rows are moved.
+    row is set aside counts as new; a setting has its default. Only damaged rows are moved. A copy
+    of an edited file is kept beside it.
     """
+    if accept_changes is bool(keys):
+        raise usage("one of --set-aside and --accept-changes is needed", "see `store check`")
+    if accept_changes:
+        return _accept_changes(session)
     storage = session.storage
     damaged = {address_of(error): error for error in damaged_rows(storage)}
     for key in keys:
@@ -122,6 +136,28 @@ def repair(session: Session, keys: tuple[str, ...]) -> Answer:
     rows = [{"row": key, "ok": True, "result": "set aside"} for key in keys]
     text = "".join(f"{key}: set aside\n" for key in keys)
     return Answer("changes", rows, columns=("row", "result"), text=text)
+
+
+def _accept_changes(session: Session) -> Answer:
+    """Accept the file of a store that something else than plugreg has changed."""
+    from plugreg.storage.file.tinydb import accept_changes
+
+    try:
+        session.storage.revision()
+    except StorageCorruptError as error:
+        if "checksum" not in error.reason:
+            raise
+        path = error.path
+        session.confirm(
+            f"{error}\nIf it was changed by hand, its content can be accepted as it is now; a copy "
+            f"of the file is kept. Whoever could write to it may have put anything there. Accept?"
+        )
+    else:
+        raise no("the file of the store is not damaged, and stays", code="not-damaged")
+    aside = accept_changes(path)
+    result = "not damaged" if aside is None else f"accepted; as it was found: {aside.path}"
+    rows = [{"row": path, "ok": True, "result": result}]
+    return Answer("changes", rows, columns=("row", "result"), text=f"{path}: {result}\n")
 
 
 def _set_aside(transaction: Transaction, error: RecordCorruptError, revision: int) -> None:

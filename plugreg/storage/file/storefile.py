@@ -235,10 +235,7 @@ class StoreFile:
         Args:
             reason: The damage.
         """
-        when = datetime.now(UTC)
-        name = f"{self.path.name}.corrupt-{when:%Y%m%dT%H%M%SZ}"
-        names = (name if number == 1 else f"{name}-{number:03}" for number in count(1))
-        place = next(path for path in map(self.path.with_name, names) if not os.path.lexists(path))
+        when, place = self._aside()
         # Readers of the old contents must see that these are others, so the revision increases.
         revision = 0 if self._known is None else self._known[1].revision + 1
         try:
@@ -259,6 +256,38 @@ class StoreFile:
         with suppress(OSError):
             flush_folder(self._folder)
         return SetAside(path=str(place), reason=reason, when=when)
+
+    def accept_changes(self, reason: str) -> SetAside:
+        """Write the contents again that something else has changed, as the next commit.
+
+        The file as it was found is kept under a name that `set_aside` would give it.
+
+        Args:
+            reason: The damage, which is a wrong checksum.
+
+        Raises:
+            StorageCorruptError: If it cannot be read; nothing has changed then.
+        """
+        when, place = self._aside()
+        try:
+            before, data = self.path.stat(), self.path.read_bytes()
+            header = data[: data.find(b"\n") + 1] or data
+            found = _decode(self._name, header, data[len(header) :], is_checked=False)
+            _write_new(place, before, header, data[len(header) :])
+            self._write(StoreState(found.revision + 1, found.tables), before)
+            flush_folder(self._folder)
+        except OSError as error:
+            raise self._unavailable(error) from error
+        self._known = None
+        return SetAside(path=str(place), reason=reason, when=when)
+
+    def _aside(self) -> tuple[datetime, Path]:
+        """Return the time now, and a new name for the damaged file."""
+        when = datetime.now(UTC)
+        name = f"{self.path.name}.corrupt-{when:%Y%m%dT%H%M%SZ}"
+        names = (name if number == 1 else f"{name}-{number:03}" for number in count(1))
+        paths = map(self.path.with_name, names)
+        return when, next(path for path in paths if not os.path.lexists(path))
 
     def _unavailable(self, reason: str | OSError) -> StorageUnavailableError:
         words = _reason_of(reason) if isinstance(reason, OSError) else reason
@@ -361,8 +390,11 @@ def _checksum(revision: int, body: bytes) -> str:
     return digest.hexdigest()
 
 
-def _decode(path: str, header: bytes, body: bytes) -> StoreState:
-    """Return the contents of a file. Raises StorageCorruptError or StorageFormatError."""
+def _decode(path: str, header: bytes, body: bytes, *, is_checked: bool = True) -> StoreState:
+    """Return the contents of a file. Raises StorageCorruptError or StorageFormatError.
+
+    Unless *is_checked*, its checksum may be wrong.
+    """
     # A newer plugreg may write a longer first line, or several: its format comes first.
     newer = _FORMAT_FIRST.match(header + body[:_MAX_HEADER])
     if newer and int(newer[1]) > FORMAT:
@@ -373,7 +405,7 @@ def _decode(path: str, header: bytes, body: bytes) -> StoreState:
         reason = "its first line is not the header of a plugreg store" if header else "it is empty"
         raise StorageCorruptError(path, reason)
     revision = int(found[1])
-    if found[2].decode() != _checksum(revision, body):
+    if is_checked and found[2].decode() != _checksum(revision, body):
         reason = "its checksum is wrong: it was changed, or a part of it is missing"
         raise StorageCorruptError(path, reason)
     try:

@@ -7,6 +7,7 @@ file, and so do two processes. The file itself is `plugreg.storage.file.storefil
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -136,6 +137,32 @@ class TinyDBStorage(BufferedStorage[StoreState]):
                 raise
         with self._gate.entered() as deadline, self._locked(deadline) as state:
             return state
+
+
+def accept_changes(path: str | os.PathLike[str], *, lock_timeout: float = 30.0) -> SetAside | None:
+    """Accept what something else than plugreg has changed in the file of a `TinyDBStorage`.
+
+    Its contents become the next commit. The file as it was found is kept beside it.
+
+    Args:
+        path: The file.
+        lock_timeout: Seconds to wait for the lock before StorageLockedError.
+
+    Returns:
+        The copy, None if the file was not damaged.
+
+    Raises:
+        StorageCorruptError: If more than the checksum is wrong. Nothing has changed then.
+        StorageError: If the file cannot be locked, read or written.
+    """
+    file = StoreFile(Path(os.path.realpath(path)))
+    lock = FileLock(f"{file.path}.lock", mode=0o600, adapt=file.share)
+    with lock.held(lock_timeout, time.monotonic() + lock_timeout):
+        try:
+            file.load()
+        except StorageCorruptError as damage:
+            return file.accept_changes(damage.reason)
+    return None
 
 
 class _DocumentTable(tinydb.table.Table):
