@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -72,73 +72,48 @@ class PluginsFile:
 
     def lines(self) -> tuple[PluginLine, ...]:
         """Return the requirements, in order; none if there is no file."""
-        return tuple(line for line in self._parse(self._read()[0] or "") if line.name)
+        text = (self._read()[0] or "").removeprefix(_BYTE_ORDER_MARK)
+        return tuple(line for line in self._parse(text) if line.name)
 
-    def put(self, name: str, requirement: str) -> None:
-        """List a requirement as the only line of its distribution.
-
-        It replaces the first line of that name and keeps the comment and the marker there, unless
-        it has a marker itself. Further lines of that name are removed. Without such a line it is
-        appended. A missing file is created with a header.
-
-        Args:
-            name: The distribution.
-            requirement: A requirement (PEP 508) of that name, or a URL.
-
-        Raises:
-            RequirementError: If *requirement* is not acceptable.
-        """
-        from packaging.requirements import Requirement
-
-        name = canonical(name)
-        is_url = "://" in requirement.partition("@")[0]
-        new = Requirement(parse_target(f"{name} @ {requirement}" if is_url else requirement).text)
-        if canonical(new.name) != name:
-            fault = f"it names {new.name!r}, not {name!r}; give one that does"
-            raise RequirementError("packagename", fault)
-
-        def change(text: str | None) -> str:
-            rows, is_listed = [], False
-            for line in self._parse(_HEADER if text is None else text):
-                if line.name != name or not line.applies:
-                    rows.append(line.raw)
-                elif not is_listed:
-                    is_listed = True
-                    rows.append(_renewed(line, new))
-            return _joined(rows, text or "") if is_listed else _appended(rows, str(new))
-
-        self._change(change)
-
-    def remove(self, name: str) -> bool:
-        """Remove all lines of a distribution.
-
-        Args:
-            name: The distribution.
-
-        Returns:
-            Whether there was such a line. After `put` appended it, the file is as before, byte for
-            byte.
-        """
-
-        def change(text: str | None) -> str | None:
-            lines = self._parse(text or "")
-            others = [x.raw for x in lines if x.name != canonical(name) or not x.applies]
-            return None if text is None else _joined(others, text)
-
-        return self._change(change)
-
-    def update(self, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    def update(self, before: Mapping[str, str], after: Mapping[str, str]) -> bool:
         """List the requested distributions after a change, and remove those of before.
 
+        A new requirement replaces the first line of its distribution, and keeps the comment
+        and the marker there, unless it has a marker itself. Further lines of that name are removed.
+        Without such a line it is appended; when it is removed again, the file is as before, byte
+        for byte. A missing file is created with a header.
+
         Args:
-            before: Requirements by name.
+            before: Requirements (PEP 508) or URLs, by name of their distribution.
             after: The same afterwards.
+
+        Returns:
+            Whether the file was changed.
+
+        Raises:
+            RequirementError: If a requirement is not acceptable, or is one of another name.
         """
-        for name in sorted(before.keys() - after.keys()):
-            self.remove(name)
-        for name, line in sorted(after.items()):
-            if before.get(name) != line:
-                self.put(name, line)
+        new = {
+            canonical(name): _requirement(canonical(name), line)
+            for name, line in after.items()
+            if before.get(name) != line
+        }
+        gone = set(map(canonical, before)) - set(map(canonical, after))
+        for _ in range(_MOST_TRIES):
+            found = old, mode = self._read()
+            if old is None and not new:
+                return False
+            text = _HEADER if old is None else old.removeprefix(_BYTE_ORDER_MARK)
+            mark = _BYTE_ORDER_MARK if old and old != text else ""
+            changed = mark + self._changed(text, gone, new)
+            if changed == old:
+                return False
+            with disk_errors(f"{self._shown} could not be written"):
+                is_still = partial(self._has, found)
+                if write_file(self.path, changed.encode(), mode, is_still):
+                    return True
+        reason = f"{self._shown} is changed by something else all the time; stop that"
+        raise InstallError([reason])
 
     # -- the parts ---------------------------------------------------------------------------
 
@@ -146,7 +121,6 @@ class PluginsFile:
         """Yield all lines; those without a requirement have no name."""
         from packaging.requirements import InvalidRequirement, Requirement
 
-        text = text.removeprefix(_BYTE_ORDER_MARK)
         for number, raw in enumerate(text.splitlines(keepends=True), 1):
             wanted = COMMENT.sub("", _bare(raw)).strip()
             if not wanted:
@@ -188,25 +162,37 @@ class PluginsFile:
                 return None, None
             raise
 
-    def _is_still(self, before: tuple[str | None, int | None]) -> bool:
-        return self._read() == before
+    def _has(self, found: tuple[str | None, int | None]) -> bool:
+        return self._read() == found
 
-    def _change(self, change: Callable[[str | None], str | None]) -> bool:
-        """Replace the file by the result of *change* on its text; return whether that differs."""
-        path = self.path
-        for _ in range(_MOST_TRIES):
-            before = old, mode = self._read()
-            mark = _BYTE_ORDER_MARK if old and old.startswith(_BYTE_ORDER_MARK) else ""
-            new = change(old)
-            if new is None or mark + new == old:
-                return False
-            with disk_errors(f"{self._shown} could not be written"):
-                # The slow part is done when the file is read again.
-                data = (mark + new).encode()
-                if write_file(path, data, mode, partial(self._is_still, before)):
-                    return True
-        reason = f"{self._shown} is changed by something else all the time; stop that"
-        raise InstallError([reason])
+    def _changed(self, text: str, gone: Collection[str], new: Mapping[str, Requirement]) -> str:
+        """Return a text without lines of some distributions, and with those of others."""
+        rows, listed = list[str](), set[str]()
+        for line in self._parse(text):
+            if not line.applies or not (line.name in gone or line.name in new):
+                rows.append(line.raw)
+            elif line.name in new and line.name not in listed:
+                listed.add(line.name)
+                rows.append(_renewed(line, new[line.name]))
+        if rows and _bare(text[-1:]) == text[-1:]:
+            rows[-1] = _bare(rows[-1])  # The text has no line break at its end.
+        line_break = "\r\n" if any(row.endswith("\r\n") for row in rows) else "\n"
+        for name in sorted(new.keys() - listed):
+            is_open = bool(rows) and _bare(rows[-1]) == rows[-1]
+            rows += [line_break, str(new[name])] if is_open else [f"{new[name]}{line_break}"]
+        return "".join(rows)
+
+
+def _requirement(name: str, line: str) -> Requirement:
+    """Return the requirement of a line or a URL. Raises RequirementError."""
+    from packaging.requirements import Requirement
+
+    is_url = "://" in line.partition("@")[0]
+    requirement = Requirement(parse_target(f"{name} @ {line}" if is_url else line).text)
+    if canonical(requirement.name) != name:
+        fault = f"it names {requirement.name!r}, not {name!r}; give one that does"
+        raise RequirementError("packagename", fault)
+    return requirement
 
 
 def _bare(raw: str) -> str:
@@ -227,18 +213,3 @@ def _renewed(line: PluginLine, new: Requirement) -> str:
     comment = COMMENT.search(bare)
     indent = bare[: len(bare) - len(bare.lstrip())]
     return f"{indent}{text}{comment[0] if comment else ''}{line.raw[len(bare) :]}"
-
-
-def _joined(rows: list[str], text: str) -> str:
-    """Return the rows as a string, without a line break at the end if *text* has none."""
-    if rows and text.splitlines()[-1:] == text.splitlines(keepends=True)[-1:]:
-        rows = [*rows[:-1], _bare(rows[-1])]
-    return "".join(rows)
-
-
-def _appended(rows: list[str], text: str) -> str:
-    """Return the text with a line at its end; without that line it is as before."""
-    line_break = "\r\n" if any(row.endswith("\r\n") for row in rows) else "\n"
-    if rows and _bare(rows[-1]) == rows[-1]:
-        return "".join((*rows, line_break, text))
-    return "".join((*rows, text, line_break))

@@ -80,14 +80,13 @@ class TestLines:
         assert found.applies
 
     @pytest.mark.parametrize("line", REFUSED)
-    @pytest.mark.parametrize("verb", ["lines", "put", "remove"])
-    def test_all_else_is_refused_with_the_number_of_the_line(self, path, line, verb):
+    @pytest.mark.parametrize("after", [None, {}, {"foo": "foo==1"}])
+    def test_all_else_is_refused_with_the_number_of_the_line(self, path, line, after):
         """Nothing is changed then, and no credentials of the line are shown."""
         text = f"# c\n\nbar\n{line}\nfoo\n"
         file = written(path, text)
-        arguments = {"lines": [], "put": ["foo", "foo==1"], "remove": ["foo"]}[verb]
         with pytest.raises(InstallError, match=r"plugins.txt', line 4: ") as caught:
-            getattr(file, verb)(*arguments)
+            file.lines() if after is None else file.update({"foo": ""}, after)
         assert "geheim" not in str(caught.value)
         assert content(path) == text
 
@@ -128,7 +127,7 @@ class TestPut:
     def test_a_line_of_the_name_is_replaced_whatever_its_form(self, path, line):
         """Canonical names are compared, so that no line is doubled."""
         file = written(path, f"a==1\n{line}\nb==1 # kept\n")
-        file.put("FOO.bar", "foo-bar==2")
+        file.update({}, {"FOO.bar": "foo-bar==2"})
         marker = f" ; {HERE}" if ";" in line else ""
         assert content(path) == f"a==1\nfoo-bar==2{marker}\nb==1 # kept\n"
 
@@ -136,39 +135,55 @@ class TestPut:
     def test_other_lines_are_not_taken_for_it(self, path, line):
         """A name that begins alike or a comment is another line."""
         file = written(path, f"{line}\n")
-        file.put("foo", "foo==2")
+        file.update({}, {"foo": "foo==2"})
         assert content(path) == f"{line}\nfoo==2\n"
 
     def test_indent_comment_and_line_break_stay(self, path):
         """Text around a requirement belongs to its author."""
         file = written(path, "a\r\n  foo==1   # since May\r\nb\n")
-        file.put("foo", "foo==2")
+        file.update({}, {"foo": "foo==2"})
         assert content(path) == "a\r\n  foo==2   # since May\r\nb\n"
 
     def test_further_lines_of_the_name_go(self, path):
         """Two pins of one distribution would break every installation."""
         file = written(path, "foo==1\na==1\nFoo>=1 # c\nb==1\nfoo")
-        file.put("foo", "foo==2")
+        file.update({}, {"foo": "foo==2"})
         assert content(path) == "foo==2\na==1\nb==1"
+
+    def test_all_of_a_change_is_written_at_once(self, path, monkeypatch):
+        """Nobody finds a part of it, as where a process ends between two lines."""
+        file = written(path, "# mine\nold\nfoo==1 # kept\n")
+        texts = []
+        replace = Path.replace
+
+        def replaced(new, target):
+            done = replace(new, target)
+            texts.append(content(path))
+            return done
+
+        monkeypatch.setattr(Path, "replace", replaced)
+        before = {"old": "old", "foo": "foo==1"}
+        assert file.update(before, {"foo": "foo==2", "b": "b==1", "a": "a==1"})
+        assert texts == ["# mine\nfoo==2 # kept\na==1\nb==1\n"]
 
     def test_a_byte_order_mark_stays_before_the_first_line(self, path):
         """It is neither a part of the line that is replaced, nor taken out with it."""
         file = written(path, "\ufefffoo==1\na\n")
-        file.put("foo", "foo==2")
+        file.update({}, {"foo": "foo==2"})
         assert content(path) == "\ufefffoo==2\na\n"
-        assert file.remove("foo")
+        assert file.update({"foo": ""}, {})
         assert content(path) == "\ufeffa\n"
 
     def test_lines_for_other_interpreters_stay(self, path):
         """Of two lines with markers only the one that holds here is replaced, and keeps it."""
         file = written(path, f"foo==1; {ELSEWHERE}\nfoo==2; {HERE} # c\n")
-        file.put("foo", "foo==3")
+        file.update({}, {"foo": "foo==3"})
         assert content(path) == f"foo==1; {ELSEWHERE}\nfoo==3 ; {HERE} # c\n"
 
     def test_a_marker_of_its_own_counts(self, path):
         """A requirement that brings a marker is written as it is."""
         file = written(path, f"foo==2; {HERE}\n")
-        file.put("foo", 'foo==3; os_name != "x"')
+        file.update({}, {"foo": 'foo==3; os_name != "x"'})
         assert content(path) == 'foo==3; os_name != "x"\n'
 
     @pytest.mark.parametrize(
@@ -179,7 +194,7 @@ class TestPut:
         """Nothing is written then: spelling and the file itself are the same."""
         file = written(path, f"{line}\n")
         before = path.stat()
-        file.put("foo", "foo==2")
+        file.update({}, {"foo": "foo==2"})
         assert content(path) == f"{line}\n"
         after = path.stat()
         assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
@@ -199,16 +214,16 @@ class TestPut:
     def test_a_new_line_is_put_at_the_end(self, path, before, after):
         """Line breaks as before, with or without the last; never as a part of another line."""
         file = written(path, before)
-        file.put("foo", "foo==1")
+        file.update({}, {"foo": "foo==1"})
         assert content(path) == after
-        assert file.remove("foo")
+        assert file.update({"foo": ""}, {})
         assert content(path) == before
 
     def test_a_missing_file_is_made_with_a_header(self, path):
         """It has comments and one line, and the mode that the umask leaves of 0644."""
         umask = os.umask(0o027)
         try:
-            PluginsFile(path).put("foo", "foo==1")
+            PluginsFile(path).update({}, {"foo": "foo==1"})
         finally:
             os.umask(umask)
         *header, line = content(path).splitlines()
@@ -220,9 +235,9 @@ class TestPut:
     def test_a_url_is_listed_under_the_name(self, path):
         """A repository alone would not tell later which line is to be taken out."""
         file = PluginsFile(path)
-        file.put("foo", "git+https://me@h/x@v1#subdirectory=y")
+        file.update({}, {"foo": "git+https://me@h/x@v1#subdirectory=y"})
         assert file.lines()[0].text == "foo @ git+https://me@h/x@v1#subdirectory=y"
-        assert file.remove("Foo")
+        assert file.update({"Foo": ""}, {})
         assert file.lines() == ()
 
     @pytest.mark.parametrize(
@@ -233,7 +248,7 @@ class TestPut:
         """One requirement of that name or nothing: no second line, option, comment or variable."""
         file = written(path, "a\n")
         with pytest.raises(RequirementError):
-            file.put("foo", requirement)
+            file.update({}, {"foo": requirement})
         assert content(path) == "a\n"
 
 
@@ -241,7 +256,7 @@ class TestRemove:
     def test_all_lines_that_apply_go(self, path):
         """Neither a bare name nor another spelling survives."""
         file = written(path, f"# c\nFOO\na==1\nfoo[x]>=1 # d\nfoo==1; {ELSEWHERE}\nb\n")
-        assert file.remove("foo")
+        assert file.update({"foo": ""}, {})
         assert content(path) == f"# c\na==1\nfoo==1; {ELSEWHERE}\nb\n"
 
     @pytest.mark.parametrize("text", ["", "a==1", "foobar\n# foo\n", "\ufeff"])
@@ -249,12 +264,12 @@ class TestRemove:
         """The answer is False, and the file the same one."""
         file = written(path, text)
         before = path.stat()
-        assert not file.remove("foo")
+        assert not file.update({"foo": ""}, {})
         assert path.stat() == before
 
     def test_without_a_file_none_is_made(self, path):
         """Removing from a file that is not there is no change."""
-        assert not PluginsFile(path).remove("foo")
+        assert not PluginsFile(path).update({"foo": ""}, {})
         assert names_beside(path) == []
 
 
@@ -288,11 +303,11 @@ class TestAnyFile:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "plugins.txt")
             file = written(path, text)
-            file.remove("foo")
+            file.update({"foo": ""}, {})
             before = path.read_bytes()
-            file.put("foo", "foo==1")
-            file.put("Foo", "foo[x]>=2")
-            assert file.remove("FOO")
+            file.update({}, {"foo": "foo==1"})
+            file.update({}, {"Foo": "foo[x]>=2"})
+            assert file.update({"FOO": ""}, {})
             assert path.read_bytes() == before
 
     @given(_TEXTS)
@@ -301,11 +316,11 @@ class TestAnyFile:
         with tempfile.TemporaryDirectory() as folder:
             file = written(Path(folder, "plugins.txt"), text)
             others = asked(file)
-            file.put("foo", "foo==7")
+            file.update({}, {"foo": "foo==7"})
             (own,) = (line for line in file.lines() if line.name == "foo" and line.applies)
             assert own.text.partition(" ;")[0] == "foo==7"
             assert asked(file) == others
-            assert file.remove("foo")
+            assert file.update({"foo": ""}, {})
             assert asked(file) == others
 
 
@@ -315,7 +330,7 @@ class TestWriting:
         file = written(path, "a\n")
         for mode in (0o600, 0o664):
             path.chmod(mode)
-            file.put("foo", f"foo=={mode}")
+            file.update({}, {"foo": f"foo=={mode}"})
             assert stat.S_IMODE(path.stat().st_mode) == mode
 
     def test_a_link_is_followed(self, path, tmp_path):
@@ -324,7 +339,7 @@ class TestWriting:
         path.symlink_to(real)
         file = PluginsFile(path)
         for requirement in ("foo==1", "foo==2"):
-            file.put("foo", requirement)
+            file.update({}, {"foo": requirement})
             assert path.is_symlink()
             assert real.read_text().splitlines()[-1] == requirement
         assert file.path == real.resolve()
@@ -335,7 +350,7 @@ class TestWriting:
         monkeypatch.chdir(path.parent)
         file = PluginsFile(path.name)
         monkeypatch.chdir("/")
-        file.put("foo", "foo==1")
+        file.update({}, {"foo": "foo==1"})
         assert path.exists()
 
     def test_it_is_on_disk_before_and_after_the_rename(self, path, monkeypatch):
@@ -354,7 +369,7 @@ class TestWriting:
 
         monkeypatch.setattr(os, "fsync", fsync)
         monkeypatch.setattr(os, "replace", replace)
-        written(path, "a\n").put("foo", "foo==1")
+        written(path, "a\n").update({}, {"foo": "foo==1"})
         assert made == [len("a\nfoo==1\n"), "rename", "folder"]
 
     @pytest.mark.parametrize(
@@ -377,7 +392,7 @@ class TestWriting:
         with monkeypatch.context() as patch:
             patch.setattr(os, call, failing)
             with pytest.raises(InstallError) as caught:
-                file.put("foo", "foo==1")
+                file.update({}, {"foo": "foo==1"})
         assert type(caught.value) is kind
         assert repr(str(path)) in str(caught.value)
         assert (content(path), names_beside(path)) == ("a\n", ["plugins.txt"])
@@ -390,7 +405,7 @@ class TestWriting:
                 "if os.geteuid() == 0:\n"
                 "    os.setgid(65534), os.setuid(65534)\n"
                 "try:\n"
-                "    PluginsFile(sys.argv[1]).put('foo', 'foo==1')\n"
+                "    PluginsFile(sys.argv[1]).update({}, {'foo': 'foo==1'})\n"
                 "except InstallPermissionError as error:\n"
                 "    print(error)\n",
                 Path(folder, "plugins.txt"),
@@ -399,18 +414,17 @@ class TestWriting:
             Path(folder).chmod(0o700)
         assert "plugins.txt' could not be written: Permission denied" in done.stdout, done.stderr
 
-    @pytest.mark.parametrize("verb", ["lines", "put", "remove"])
+    @pytest.mark.parametrize("after", [None, {}, {"foo": "foo==1"}])
     @pytest.mark.parametrize(
         ("data", "line"),
         [(b"a\nb\n# \xe9\nc\n", 3), (b"\xff\xfea\0", 1), (b"a\r\n\xed\xa0\x80", 2)],
     )
-    def test_what_is_no_utf8_is_told_with_its_line(self, path, verb, data, line):
+    def test_what_is_no_utf8_is_told_with_its_line(self, path, after, data, line):
         """Nothing is written over a file that was not understood."""
         path.write_bytes(data)
         file = PluginsFile(path)
-        arguments = {"lines": [], "put": ["foo", "foo==1"], "remove": ["foo"]}[verb]
         with pytest.raises(InstallError, match=f"plugins.txt', line {line}: it is not UTF-8"):
-            getattr(file, verb)(*arguments)
+            file.lines() if after is None else file.update({"foo": ""}, after)
         assert path.read_bytes() == data
 
     def test_only_a_file_is_replaced(self, path):
@@ -419,7 +433,7 @@ class TestWriting:
         for place in (path, path.parent):
             done = run(
                 "try:\n"
-                "    PluginsFile(sys.argv[1]).put('foo', 'foo==1')\n"
+                "    PluginsFile(sys.argv[1]).update({}, {'foo': 'foo==1'})\n"
                 "except InstallError as error:\n"
                 "    print(error)\n",
                 place,
@@ -431,7 +445,7 @@ class TestWriting:
     def test_a_missing_folder_is_told_of(self, path):
         """The folder is the host's to make."""
         with pytest.raises(InstallError, match="could not be written: No such file"):
-            PluginsFile(path.parent / "no" / "plugins.txt").put("foo", "foo==1")
+            PluginsFile(path.parent / "no" / "plugins.txt").update({}, {"foo": "foo==1"})
 
 
 _PROGRAM = """
@@ -469,7 +483,7 @@ class TestOthers:
             "            path.with_name('new').write_text('a\\nb\\n')\n"
             "            path.with_name('new').replace(path)\n"
             "sys.addaudithook(edit)\n"
-            "PluginsFile(path).put('foo', 'foo==1')\n"
+            "PluginsFile(path).update({}, {'foo': 'foo==1'})\n"
             "assert done\n",
             path,
             how,
@@ -489,7 +503,7 @@ class TestOthers:
             "        path.write_text(path.read_text() + 'a\\n')\n"
             "sys.addaudithook(edit)\n"
             "try:\n"
-            "    PluginsFile(path).put('foo', 'foo==1')\n"
+            "    PluginsFile(path).update({}, {'foo': 'foo==1'})\n"
             "except InstallError as error:\n"
             "    print(error)\n",
             path,
@@ -513,7 +527,7 @@ class TestOthers:
                 "        if left == -1: os.kill(os.getpid(), signal.SIGKILL)\n"
                 "file = PluginsFile(sys.argv[1])\n"
                 "sys.addaudithook(kill)\n"
-                "file.put('foo', 'foo==1')\n"
+                "file.update({}, {'foo': 'foo==1'})\n"
                 "left = 1000\n",
                 path,
                 number,
