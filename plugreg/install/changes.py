@@ -154,7 +154,7 @@ class Changer:
     """Makes changes of an environment, one at a time, and reloads the registry.
 
     Args:
-        context: What it needs of the host.
+        context: The parts of the host.
         isolated: Slug of the plugin whose own environment it is, None for the shared one.
     """
 
@@ -172,7 +172,7 @@ class Changer:
         self.plugins_file = None if path is None else PluginsFile(path)
 
     def content(self, number: int | None = None, *, is_rescue: bool = False) -> Content:
-        """Return what is in a generation, the serving one by default; nothing is in 0.
+        """Return the content of a generation, by default the current; 0 is empty.
 
         Raises InstallError if its lock cannot be read; for a rescue the lock is empty then.
         """
@@ -188,7 +188,7 @@ class Changer:
         return Content(folder, distributions(folder), lock)
 
     def generation(self, number: int) -> Generation:
-        """Return what is known of a generation; nothing is in 0."""
+        """Return the record of a generation; 0 is empty."""
         content = self.content(number, is_rescue=True)
         return Generation(
             number=number,

@@ -37,7 +37,7 @@ class Packages:
     never written.
 
     Args:
-        context: The host's installer, and what installing needs of the registry.
+        context: The parts of the host.
         refresh: Reads the changes of other processes from the storage.
         forget: Deletes all stored data of a plugin.
     """
@@ -431,7 +431,7 @@ class Packages:
             try:
                 self._forget(slug)
             except PluginActiveError:
-                # Another process has switched on what was about to go.
+                # Another process has switched on a plugin that would be removed.
                 PluginRows(self._context.storage).set_active({slug: False})
                 self._refresh()
                 self._forget(slug)

@@ -30,7 +30,7 @@ class Planner:
     """Makes plans, for the shared environment or for that of an isolated plugin.
 
     Args:
-        context: What it needs of the host.
+        context: The parts of the host.
     """
 
     def __init__(self, context: InstallContext) -> None:
@@ -40,7 +40,7 @@ class Planner:
         self._planned: _Planned | None = None
 
     def changer_of(self, isolated: str | None) -> Changer:
-        """Return what changes the shared environment, or that of an isolated plugin."""
+        """Return the changer of the shared environment, or of that of an isolated plugin."""
         return self.shared if isolated is None else Changer(self._context, isolated)
 
     def isolated(self, name: str | None) -> str | None:

@@ -63,7 +63,7 @@ class Staged(NamedTuple):
 
 
 class InstallContext(NamedTuple):
-    """What changes of environments need of the host and its registry.
+    """The parts of a host and its registry that changes of environments need.
 
     Attributes:
         installer: The host's installer.
@@ -90,8 +90,8 @@ class Stager:
     """Stages distributions beside a generation, and judges them.
 
     Args:
-        context: What it needs of the host.
-        isolate: Whether the environment is that of one isolated plugin, beside which nothing of
+        context: The parts of the host.
+        isolate: Whether the environment is that of an isolated plugin, beside which nothing of
             the host's counts.
     """
 

@@ -22,7 +22,7 @@ def sync_lines(
     """Install the missing distributions of requirements: all at once, or one by one."""
     targets = {name: parse_target(text) for name, text in lines.items()}
     reports: dict[str, InstallReport] = {}
-    # What one of them has changed may be what another one waits for.
+    # A change by one of them may be what another needs.
     rounds: list[list[Mapping[str, Target]]] = [[targets]]
     for some_at_once in rounds:
         failed: list[Mapping[str, Target]] = []
