@@ -209,6 +209,14 @@ class TestMoving:
         assert damaged.run("store", "copy", url).code == 4
         assert damaged.run("store", "copy", url, "--replace").code == 0
 
+    def test_a_copy_onto_itself_is_refused_at_once(self, damaged):
+        """The command does not wait for the lock that it holds; nothing is emptied."""
+        before = damaged.store.read_bytes()
+        url = f"tinydb:///{damaged.store}?lock_timeout=86400"
+        done = damaged.run("store", "copy", url, "--replace")
+        assert (done.code, "onto itself" in done.err) == (5, True)
+        assert damaged.store.read_bytes() == before
+
     def test_an_export_over_a_file_is_for_its_owner_alone(self, shop, tmp_path):
         """Whoever could read the file before."""
         path = tmp_path / "backup.json"
