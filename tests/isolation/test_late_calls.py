@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from plugreg import CircuitOpenError, PluginDiedError
 from plugreg.isolation import Isolated
 
 VICTIM = """
@@ -215,3 +216,79 @@ def test_no_storm_of_starts(host: Any) -> None:
     outcomes = [registry.outcomes(host.hooks.act, what="x") for _ in range(12)]
     assert "ValueError: no such disk" in str(outcomes[0][0].error)
     assert len((host.folder / "starts").read_text()) <= 7
+
+
+CAPABLE = """
+import os
+from plugreg import Plugin, hookimpl
+from plugreg.mixins import ValidationMixin
+class Victim(ValidationMixin, Plugin):
+    @hookimpl
+    def act(self, what):
+        if what == "die":
+            os._exit(1)
+        return str(self.get_metadata().get("word"))
+
+    def validate_name(self, name):
+        if name == "die":
+            os._exit(1)
+        return name == "good"
+"""
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of the threads that are started from now on."""
+    names: list[str] = []
+    start = threading.Thread.start
+
+    def note(thread: threading.Thread) -> None:
+        names.append(thread.name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", note)
+    return names
+
+
+def test_changed_values_and_methods_need_no_thread(host: Any, started: list[str]) -> None:
+    """A coroutine sends changed values, and awaits the methods of capabilities, by itself."""
+    host.write("victim", CAPABLE)
+    registry = host.open()
+
+    async def main() -> None:
+        before = len(started)
+        for word in ("tea", "milk"):
+            registry.set_metadata("victim", {"word": word})
+            assert await registry.acall(host.hooks.act, what="x") == [word]
+        calls = registry.capabilities
+        [outcome] = await calls.aoutcomes("validation", "validate_name", "good")
+        assert outcome.value is True
+        assert started[before:] == []
+
+    asyncio.run(main())
+
+
+def test_an_end_needs_no_thread_of_the_call(host: Any, started: list[str]) -> None:
+    """A coroutine awaits the end of a process; the threads are those of records and starts."""
+    host.write("victim", CAPABLE)
+    registry = host.open()
+
+    async def main() -> None:
+        before = len(started)
+        [outcome] = await registry.aoutcomes(host.hooks.act, what="die")
+        assert type(outcome.error) is PluginDiedError
+        assert "plugreg isolation" not in started[before:]
+
+    asyncio.run(main())
+
+
+def test_deaths_in_capabilities_open_the_circuit(host: Any) -> None:
+    """A plugin that dies in a method of a capability is not started without end either."""
+    host.write("victim", CAPABLE)
+    registry = host.open()
+    calls = registry.capabilities
+    for _ in range(5):
+        calls.outcomes("validation", "validate_name", "die")
+    [refused] = calls.outcomes("validation", "validate_name", "good")
+
+    assert type(refused.error) is CircuitOpenError
