@@ -20,9 +20,18 @@ class LinePool:
         first: The line that is there.
         limit: The most lines; None means as many as there are calls.
         add: Makes another line. Raises OSError.
+        connects: Whether that waits for the process.
     """
 
-    def __init__(self, first: Line | None, limit: int | None, add: Callable[[], Line]) -> None:
+    def __init__(
+        self,
+        first: Line | None,
+        limit: int | None,
+        add: Callable[[], Line],
+        *,
+        connects: bool,
+    ) -> None:
+        self.connects = connects
         self._idle = [] if first is None else [first]
         self._lines = set(self._idle)
         self._limit = limit

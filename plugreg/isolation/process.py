@@ -102,9 +102,9 @@ class ChildProcess:
         self._control = Line(self._system.control, largest=LARGEST_BESIDE)
         self._sender = Sender(self._control, seconds, self.kill)
         first = Line(self._system.calls)
-        self.sync: Final = LinePool(first, workers, lambda: self._add_line("sync"))
-        self.side: Final = LinePool(None, None, lambda: self._add_line("sync"))
-        self.more: Final = LinePool(None, None, lambda: self._add_line("async"))
+        self.sync: Final = self._pool(first, workers, "sync")
+        self.side: Final = self._pool(None, None, "sync")
+        self.more: Final = self._pool(None, None, "async")
         self._pools = (self.sync, self.side, self.more)
         with suppress(OSError):
             folders = {"path": program.path, "own": program.own, "first": program.first}
@@ -222,12 +222,14 @@ class ChildProcess:
         for pool in self._pools:
             pool.close()
 
-    def _add_line(self, kind: str) -> Line:
-        return Line(
-            self._system.connect(
-                kind, lambda message, sock: self.send(json.dumps(message).encode(), sock)
-            )
-        )
+    def _pool(self, first: Line | None, limit: int | None, kind: str) -> LinePool:
+        def send(message: Mapping[str, Any], sock: socket.socket | None) -> None:
+            self.send(json.dumps(message).encode(), sock)
+
+        def add() -> Line:
+            return Line(self._system.connect(kind, send))
+
+        return LinePool(first, limit, add, connects=self._system.connects)
 
     def _listen(self) -> None:
         """Receive until the process has closed the control line, which is at its end."""

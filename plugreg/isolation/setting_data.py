@@ -196,7 +196,8 @@ def _find_type(module: str, name: str) -> Any:
     if module.partition(".")[0] == "pydantic":
         import pydantic
 
-        return getattr(pydantic, name, None)
+        # That one imports what the value names, and in the host.
+        return None if name == "ImportString" else getattr(pydantic, name, None)
     found = [place for place in _MODULES if module in (place.__name__, f"_{place.__name__}")]
     if not found and module in ("pathlib", "pathlib._local", "_pydecimal"):
         found = [pathlib if module.startswith("pathlib") else decimal]

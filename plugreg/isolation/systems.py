@@ -43,8 +43,10 @@ class SystemProcess(Protocol):
         popen: The process that was started.
         control: The socket for messages beside calls.
         calls: The socket for the first calls.
+        connects: Whether `connect` waits for the process.
     """
 
+    connects: bool
     popen: Popen[bytes]
     control: socket.socket
     calls: socket.socket
@@ -88,6 +90,8 @@ def _command(program: Program, *places: int) -> list[str]:
 
 class GuardedProcess:
     """A guardian, which has forked the process; see `plugreg.isolation.guardian`."""
+
+    connects = False
 
     def __init__(self, program: Program) -> None:
         self.control, control = socket.socketpair()
@@ -135,6 +139,8 @@ class GuardedProcess:
 
 class ConnectedProcess:
     """The process itself, which connects to the host. It leads a session, or is in a job."""
+
+    connects = True
 
     def __init__(self, program: Program, seconds: float, memory: int | None) -> None:
         self._seconds = seconds

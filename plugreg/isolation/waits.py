@@ -33,7 +33,8 @@ async def free_line(pool: LinePool) -> Line:
         found.append(line)
         loop.soon(arrived.set)
 
-    line = pool.take(take)
+    # A connection is waited for, and a process may take its time.
+    line = await in_thread(partial(pool.take, take)) if pool.connects else pool.take(take)
     if line is not None:
         return line
     try:

@@ -195,6 +195,12 @@ REFUSED = {
         "class Victim(SettingsMixin, Plugin):\n    SETTINGS = {'C': {'type': Colour}}",
         "SETTINGS['C']",
     ),
+    "settings that import what they name": (
+        "from pydantic import ImportString\nfrom plugreg import Plugin\n"
+        "from plugreg.mixins import SettingsMixin\n"
+        "class Victim(SettingsMixin, Plugin):\n    SETTINGS = {'C': {'type': ImportString}}",
+        "SETTINGS['C']",
+    ),
 }
 
 
