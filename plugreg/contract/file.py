@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from plugreg._support.frozen import arguments
 from plugreg.contract.exceptions import ContractDamagedError, ContractVersionError
@@ -16,56 +16,6 @@ from plugreg.contract.values import ArgumentContract, ContractTerms, HookContrac
 
 VERSION: Final = 1
 VERSION_KEY: Final = "plugreg-contract"
-
-
-class _Model(BaseModel):
-    # Later versions of plugreg may add keys that an older version ignores.
-    model_config = ConfigDict(extra="ignore")
-
-
-class _Argument(_Model):
-    name: StrictStr
-    type: StrictStr = "Any"
-    optional: StrictBool = False
-
-
-class _Hook(_Model):
-    arguments: list[_Argument] = Field(default_factory=list)
-    result: StrictStr = "Any"
-    firstresult: StrictBool = False
-    historic: StrictBool = False
-    is_async: StrictBool = False
-    since: StrictStr | None = None
-    deprecated: StrictStr | None = None
-    removed: StrictStr | None = None
-    text: StrictStr = ""
-    source: StrictStr | None = None
-
-    def value(self) -> HookContract:
-        found = {name: getattr(self, name) for name in type(self).model_fields}
-        found["arguments"] = tuple(ArgumentContract(**dict(each)) for each in self.arguments)
-        return HookContract(**found)
-
-
-class _Mixin(_Model):
-    name: StrictStr
-    source: StrictStr
-    methods: dict[str, _Hook] = Field(default_factory=dict)
-    text: StrictStr = ""
-
-    def value(self) -> MixinContract:
-        methods = {name: method.value() for name, method in self.methods.items()}
-        return MixinContract(name=self.name, source=self.source, methods=methods, text=self.text)
-
-
-class _Document(_Model):
-    host: StrictStr
-    version: StrictStr | None = None
-    group: StrictStr
-    distribution: StrictStr
-    hooks: dict[str, _Hook]
-    mixins: dict[str, _Mixin] = Field(default_factory=dict)
-    events: list[StrictStr] = Field(default_factory=list)
 
 
 def dumps(contract: ContractTerms) -> str:
@@ -118,20 +68,16 @@ def loads(content: bytes, path: str) -> dict[str, Any]:
     if found != VERSION:
         raise ContractVersionError(path, found, VERSION)
     try:
-        document = _Document.model_validate(data)
+        # Keys of later versions of plugreg are left out.
+        terms = TypeAdapter(ContractTerms).validate_json(content, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ContractDamagedError(path, where, first["msg"].lower()) from None
-    return {
-        "host": document.host,
-        "version": document.version,
-        "group": document.group,
-        "distribution": document.distribution,
-        "hooks": {name: hook.value() for name, hook in document.hooks.items()},
-        "mixins": {key: mixin.value() for key, mixin in document.mixins.items()},
-        "events": tuple(document.events),
-    }
+        # Older releases of pydantic name the schema of a mapping as a part of the place.
+        places = [str(place) for place in first["loc"] if "[" not in str(place)]
+        raise ContractDamagedError(path, ".".join(places), first["msg"].lower()) from None
+    if "hooks" not in data:
+        raise ContractDamagedError(path, "hooks", "field required")
+    return arguments(terms)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -1,8 +1,8 @@
 """Types as strings, and whether the values of a type are values of another.
 
 A type is the set of its values: a list of bools is a list of ints, and what is not
-annotated may be anything. An int counts as a float, as in PEP 484. Metadata of ``Annotated`` are
-left out.
+annotated may be anything. An int counts as a float, as in PEP 484. Of the metadata of ``Annotated``
+the constraints count, such as ``Ge(ge=0)``; they are compared by what is written, not by meaning.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import ast
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from importlib import import_module
 from types import MappingProxyType
@@ -24,6 +24,7 @@ Resolve = Callable[[str], str]
 
 UNION: Final = "|"
 _LIST: Final = "[]"
+_ANNOTATED: Final = "Annotated"
 _KNOWN_MODULES: Final = (
     *("builtins", "collections", "collections.abc", "datetime", "decimal", "enum", "fractions"),
     *("ipaddress", "numbers", "os", "pathlib", "re", "uuid"),
@@ -109,7 +110,7 @@ def _term(annotation: Any) -> TypeTerm:
     if isinstance(annotation, typing.ForwardRef):
         return parse(annotation.__forward_arg__)
     if origin is typing.Annotated:
-        return _term(args[0])
+        return _annotated(_term(args[0]), _constraints(args[1:]))
     if origin in (types.UnionType, typing.Union):
         return union(*map(_term, args))
     if origin is Literal:
@@ -128,6 +129,27 @@ def _term(annotation: Any) -> TypeTerm:
     if isinstance(base, type):
         return TypeTerm(_class_name(base), tuple(map(_term, args)))
     return parse(str(annotation).removeprefix("typing."))
+
+
+def _constraints(metadata: Iterable[Any]) -> Iterator[TypeTerm]:
+    """Yield the constraints among the metadata of a type, in the terms of annotated-types."""
+    from annotated_types import BaseMetadata, GroupedMetadata
+
+    for found in metadata:
+        if isinstance(found, BaseMetadata):
+            yield TypeTerm(repr(found))
+        elif isinstance(found, GroupedMetadata):
+            yield from _constraints(found)
+        elif isinstance(inner := getattr(found, "metadata", None), list):  # A field of pydantic.
+            yield from _constraints(inner)
+
+
+def _annotated(term: TypeTerm, constraints: Iterable[TypeTerm]) -> TypeTerm:
+    """Return a type with constraints in a stable order, and without those that are none."""
+    kept = sorted(
+        {each for each in constraints if each.name.endswith(")") and " at 0x" not in each.name}
+    )
+    return TypeTerm(_ANNOTATED, (term, *kept)) if kept else term
 
 
 def _class_name(cls: type) -> str:
@@ -200,7 +222,7 @@ def _subscript(node: ast.Subscript, resolve: Resolve) -> TypeTerm:
         return union(*args)
     if name == "Optional":
         return union(*args, NONE)
-    return args[0] if name == "Annotated" else TypeTerm(name, args)
+    return _annotated(args[0], args[1:]) if name == _ANNOTATED else TypeTerm(name, args)
 
 
 def _full_name(written: str, resolve: Resolve) -> str:
@@ -225,6 +247,8 @@ def accepts(wide: TypeTerm, narrow: TypeTerm, classes: Mapping[str, type]) -> Ve
         return _all(accepts(wide, member, classes) for member in narrow.args)
     if wide.name == UNION:
         return _any(accepts(member, narrow, classes) for member in wide.args)
+    if _ANNOTATED in (wide.name, narrow.name):
+        return _accepts_annotated(wide, narrow, classes)
     if narrow.name in ("Any", "object"):
         return NO
     if narrow.name == "Literal":
@@ -235,6 +259,30 @@ def accepts(wide: TypeTerm, narrow: TypeTerm, classes: Mapping[str, type]) -> Ve
     if verdict != YES or not wide.args:
         return verdict
     return _accepts_args(wide, narrow, classes)
+
+
+def _accepts_annotated(wide: TypeTerm, narrow: TypeTerm, classes: Mapping[str, type]) -> Verdict:
+    verdict = accepts(plain(wide), plain(narrow), classes)
+    lacking = [each for each in _kept(wide) if each not in _kept(narrow)]
+    if not lacking or verdict.fits is False:
+        return verdict
+    asked = " and ".join(map(str, lacking))
+    return Verdict(None, f"it is not known whether each {narrow} fits {asked}")
+
+
+def _kept(term: TypeTerm) -> tuple[TypeTerm, ...]:
+    return term.args[1:] if term.name == _ANNOTATED else ()
+
+
+def plain(term: TypeTerm) -> TypeTerm:
+    """Return a type without the constraints on its values, at any depth.
+
+    Args:
+        term: The type.
+    """
+    if term.name == _ANNOTATED:
+        return plain(term.args[0])
+    return term._replace(args=tuple(map(plain, term.args)))
 
 
 def _accepts_literal(wide: TypeTerm, value: TypeTerm, classes: Mapping[str, type]) -> Verdict:

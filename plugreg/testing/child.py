@@ -77,7 +77,6 @@ def _life(request: dict[str, Any]) -> dict[str, Any]:
     from plugreg.contract import Contract
     from plugreg.testing.host import PluginHost
     from plugreg.testing.living import live
-    from plugreg.testing.observations import as_rows
     from plugreg.testing.specs import find_mixins, find_specs
 
     _write_no_bytecode()
@@ -89,4 +88,4 @@ def _life(request: dict[str, Any]) -> dict[str, Any]:
         given = {"host_version": contract.version, "on_failure": None, **(options or {})}
         return PluginHost(parts, host=contract.host, options=given, **named)
 
-    return {"seen": as_rows(live(make_host, name=request["value"]))}
+    return {"seen": live(make_host, name=request["value"])}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 from collections.abc import Mapping
+from functools import partialmethod
 from typing import Any
 from urllib.parse import urlencode
 
@@ -94,26 +95,9 @@ class APIClient:
         content = answer.body if answer.blocks is None else b"".join(answer.blocks)
         return APIResponse(status_code=answer.status, headers=dict(answer.headers), content=content)
 
-    def get(self, path: str, **options: Any) -> APIResponse:
-        """Send a GET request; see `request`."""
-        return self.request("GET", path, **options)
-
-    def post(self, path: str, **options: Any) -> APIResponse:
-        """Send a POST request; see `request`."""
-        return self.request("POST", path, **options)
-
-    def put(self, path: str, **options: Any) -> APIResponse:
-        """Send a PUT request; see `request`."""
-        return self.request("PUT", path, **options)
-
-    def patch(self, path: str, **options: Any) -> APIResponse:
-        """Send a PATCH request; see `request`."""
-        return self.request("PATCH", path, **options)
-
-    def delete(self, path: str, **options: Any) -> APIResponse:
-        """Send a DELETE request; see `request`."""
-        return self.request("DELETE", path, **options)
-
-    def options(self, path: str, **options: Any) -> APIResponse:
-        """Send an OPTIONS request; see `request`."""
-        return self.request("OPTIONS", path, **options)
+    get = partialmethod(request, "GET")
+    post = partialmethod(request, "POST")
+    put = partialmethod(request, "PUT")
+    patch = partialmethod(request, "PATCH")
+    delete = partialmethod(request, "DELETE")
+    options = partialmethod(request, "OPTIONS")

@@ -177,27 +177,11 @@ def _calls(host: PluginHost, name: str) -> Iterator[Symptom]:
 
 
 def _hook(host: PluginHost, signature: HookSignature, name: str) -> Iterator[Symptom]:
-    from hypothesis import HealthCheck, Phase, given, settings
-
-    try:
-        strategy = strategy_of(signature)
-    except Exception:  # noqa: BLE001 - hypothesis raises many; such a hook is not tried.
-        return
     declared = {*declared_errors(signature.text)}
-    where = f"{name} {signature.name}"
     result = _adapter(signature.result)
     last: dict[str, Any] = {}
 
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(strategy)
-    def call(arguments: dict[str, Any]) -> None:
+    def act(arguments: dict[str, Any]) -> None:
         for outcome in host.registry.dispatch.outcomes(signature.name, **arguments):
             fault = _judge(outcome, declared, result)
             if fault is not None:
@@ -206,11 +190,30 @@ def _hook(host: PluginHost, signature: HookSignature, name: str) -> Iterator[Sym
 
     with redirect_stdout(io.StringIO()):
         try:
-            call()
+            _try(signature, EXAMPLES, act)
         except AssertionError:
             shown = ", ".join(f"{key}={value!r}" for key, value in last["arguments"].items())
             code, message = last["fault"]
-            yield Symptom(code, where, f"{signature.name}({shown}) {message}")
+            yield Symptom(code, f"{name} {signature.name}", f"{signature.name}({shown}) {message}")
+
+
+def _try(signature: HookSignature, count: int, act: Callable[[dict[str, Any]], None]) -> None:
+    """Act with so many different arguments of a hook, and with the simplest for which it fails."""
+    from hypothesis import HealthCheck, Phase, given, settings
+
+    try:
+        strategy = strategy_of(signature)
+    except Exception:  # noqa: BLE001 - hypothesis raises many; such a hook is not tried.
+        return
+    options = settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+    options(given(strategy)(act))()
 
 
 def _judge(outcome: Any, declared: set[str], result: Any) -> tuple[str, str] | None:
@@ -342,30 +345,15 @@ def _secrets(make_host: MakeHost, name: str) -> Iterator[Symptom]:
         yield Symptom("K602", name, "in what it logs or prints")
 
 
-def _results(host: PluginHost, signature: HookSignature) -> Iterator[Any]:
-    from hypothesis import HealthCheck, Phase, given, settings
-
+def _results(host: PluginHost, signature: HookSignature) -> list[Any]:
     results: list[Any] = []
-    try:
-        strategy = strategy_of(signature)
-    except Exception:  # noqa: BLE001 - As above.
-        return
 
-    @settings(
-        max_examples=3,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(strategy)
-    def call(arguments: dict[str, Any]) -> None:
+    def act(arguments: dict[str, Any]) -> None:
         outcomes = host.registry.dispatch.outcomes(signature.name, **arguments)
         results.extend(outcome.value for outcome in outcomes)
 
-    call()
-    yield from results
+    _try(signature, 3, act)
+    return results
 
 
 @contextmanager

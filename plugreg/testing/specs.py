@@ -8,7 +8,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-from plugreg.contract.types import TypeTerm, parse
+from plugreg.contract.types import TypeTerm, parse, plain
 from plugreg.contract.values import ContractTerms, HookContract
 from plugreg.hooks import hookspec
 from plugreg.hooks.signatures import HookSignature, signatures_of
@@ -79,9 +79,9 @@ def _function(name: str, hook: HookContract) -> Any:
     exec(f"def {name}({', '.join(parameters)}): ...", made)  # noqa: S102
     function = made[name]
     function.__annotations__ = {
-        argument.name: _builtin(parse(argument.type)) for argument in hook.arguments
+        argument.name: _builtin(plain(parse(argument.type))) for argument in hook.arguments
     }
-    function.__annotations__["return"] = _builtin(parse(hook.result))
+    function.__annotations__["return"] = _builtin(plain(parse(hook.result)))
     function.__doc__ = hook.text
     return hookspec(firstresult=hook.firstresult, historic=hook.historic)(function)
 

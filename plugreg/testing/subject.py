@@ -17,7 +17,7 @@ from plugreg.exceptions import MissingExtraError
 from plugreg.testing import packaging
 from plugreg.testing.children import run_child
 from plugreg.testing.living import MakeHost, live
-from plugreg.testing.observations import Symptom, from_rows
+from plugreg.testing.observations import Symptom
 
 IMPORT_SECONDS: Final = 30.0
 LIFE_SECONDS: Final = 120.0
@@ -122,7 +122,7 @@ class Subject:
             ended = run_child(request, self.search, LIFE_SECONDS)
         if ended.answer is None:
             return (Symptom("K406", self.value, f"{ended.reason} {ended.output}".strip()),)
-        return from_rows(ended.answer["seen"])
+        return tuple(Symptom(*row) for row in ended.answer["seen"])
 
     @property
     def _is_imported(self) -> bool:

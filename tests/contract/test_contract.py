@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NewType, Optional, TypeVar, Union
 
 import pytest
+from annotated_types import Ge, Len
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field
 
 from plugreg import PluginRegistry, hookspec
 from plugreg.contract import (
@@ -64,6 +66,7 @@ PRINTING = MixinSpec(key="printing", human_name="Printing", cls=Printing)
 def spec(arguments: str = "self, item: str", result: str = "float", marks: str = "") -> Contract:
     """Make the contract of one hook ``price``."""
     names = {"hookspec": hookspec, "Order": Order, "Rush": Rush, "Sequence": Sequence}
+    names |= {"Annotated": Annotated, "Ge": Ge}
     code = f"class S:\n    @hookspec({marks})\n    def price({arguments}) -> {result}: ...\n"
     exec(code, names)
     return Contract.of_specs("shop", [names["S"]], version="2.4")
@@ -91,7 +94,7 @@ def test_a_registry_and_its_specs_have_the_same_contract() -> None:
         ("at", "datetime.datetime", False),
         ("unit", "str", True),
     ]
-    assert (price.result, price.text) == ("float | None", "Give a price.")
+    assert (price.result, price.text) == ("float | None", "Return a price.")
     assert contract.hooks["owner"].result == "Literal['a', 'b']"
     assert contract.mixins["printing"].methods["print_label"].result == "bytes"
     assert {"settings", "schedule", "printing"} <= contract.mixins.keys()
@@ -235,6 +238,13 @@ COMPARED = [
     (spec(result="Rush"), spec(result="Order"), [("minor", "price", "result type")]),
     (spec(result="list[int]"), spec(result="Sequence[int]"), [("minor", "price", "result type")]),
     (spec(result="Sequence[int]"), spec(result="list[int]"), [("major", "price", "result type")]),
+    # Constraints.
+    (spec(result="int"), spec(result="Annotated[int, Ge(0)]"), [("major", "price", "result type")]),
+    (spec(result="Annotated[int, Ge(0)]"), spec(result="int"), [("minor", "price", "result type")]),
+    (spec("self, item: int"), spec("self, item: Annotated[int, Ge(0)]"), [
+        ("minor", "price", "argument type")]),
+    (spec("self, item: Annotated[int, Ge(0)]"), spec("self, item: Annotated[int, Ge(1)]"), [
+        ("major", "price", "argument type")]),
     # The way of calling, and notes.
     (spec(), spec(marks="firstresult=True"), [("major", "price", "firstresult")]),
     (spec(marks="historic=True"), spec(), [("major", "price", "historic")]),
@@ -338,6 +348,9 @@ Id = NewType("Id", str)
         (tuple[int, ...], "tuple[int, ...]"),
         (Iterable[Path], "collections.abc.Iterable[pathlib.Path]"),
         (Annotated[int, "meta"], "int"),
+        (Annotated[int, Ge(0), "meta"], "Annotated[int, Ge(ge=0)]"),
+        (Annotated[int, Field(le=3, ge=0)], "Annotated[int, Ge(ge=0), Le(le=3)]"),
+        (list[Annotated[str, Len(2)]], "list[Annotated[str, MinLen(min_length=2)]]"),
         (Literal["a", 1, None], "Literal['a', 1, None]"),
         (Id, "str"),
         (T, "int"),
@@ -395,6 +408,12 @@ def test_fitting_is_an_order(first, second, third) -> None:
         ("collections.abc.Sequence[float]", "tuple[int, int]", True),
         ("collections.abc.Mapping[str, float]", "dict[str, int]", True),
         ("list[int]", "list", None),
+        ("int", "Annotated[int, Ge(ge=0)]", True),
+        ("Annotated[float, Ge(ge=0)]", "Annotated[int, Ge(ge=0), Le(le=3)]", True),
+        ("Annotated[int, Ge(ge=0)]", "int", None),
+        ("Annotated[int, Ge(ge=0)]", "Annotated[int, Ge(ge=-1)]", None),
+        ("Annotated[int, Ge(ge=0)]", "str", False),
+        ("list[Annotated[int, Ge(ge=0)]] | None", "list[int]", None),
         ("datetime.date", "datetime.datetime", True),
         ("shop.Order", "shop.Rush", None),
         ("collections.abc.Callable[[int], int]", "collections.abc.Callable[[str], int]", None),

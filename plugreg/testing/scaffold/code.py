@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from plugreg._support.frozen import NamedTuple
-from plugreg.contract.types import TypeTerm, parse
+from plugreg.contract.types import TypeTerm, parse, plain
 from plugreg.contract.values import HookContract
 
 WIDTH: Final = 100
@@ -64,7 +64,7 @@ def value_of(type_: str) -> str | None:
     Args:
         type_: The type, as a contract has it.
     """
-    term = parse(type_)
+    term = plain(parse(type_))
     names = {part.name for part in (term.args if term.name == "|" else (term,))}
     if "Literal" in names:
         literal = next(p for p in (term.args if term.name == "|" else (term,)) if p.args)
@@ -78,7 +78,7 @@ def short(type_: str) -> str:
     Args:
         type_: The type, with full names.
     """
-    return _quoted(re.sub(r"\bcollections\.abc\.", "", str(_plain(parse(type_)))))
+    return _quoted(re.sub(r"\bcollections\.abc\.", "", str(_known(plain(parse(type_))))))
 
 
 def _quoted(code: str) -> str:
@@ -86,10 +86,10 @@ def _quoted(code: str) -> str:
     return re.sub(r"'([^'\"\\]*)'", r'"\1"', code)
 
 
-def _plain(term: TypeTerm) -> TypeTerm:
+def _known(term: TypeTerm) -> TypeTerm:
     """Return a term whose names all are importable; others become Any."""
     name = term.name if _is_known(term.name) else "Any"
-    return TypeTerm(name, tuple(map(_plain, term.args)) if name != "Literal" else term.args)
+    return TypeTerm(name, tuple(map(_known, term.args)) if name != "Literal" else term.args)
 
 
 def _is_known(name: str) -> bool:
@@ -144,7 +144,7 @@ def body(hook: HookContract) -> str:
     Args:
         hook: Its result.
     """
-    if parse(hook.result).name == "None":
+    if plain(parse(hook.result)).name == "None":
         return ""
     value = value_of(hook.result)
     return "raise NotImplementedError" if value is None else f"return {value}"
