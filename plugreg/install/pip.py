@@ -124,6 +124,7 @@ class PipInstaller(CommandInstaller):
 
     def _variables(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
         given = {"PIP_USER": "0", "PIP_DRY_RUN": "0", "PIP_NO_DEPS": "0"}
+        given |= {"PIP_ROOT_USER_ACTION": "ignore"}  # The host's packages are not written.
         given |= {"PIP_REQUIREMENT": _NONE, "PIP_EDITABLE": _NONE}
         if self.policy.indexes == ():
             given |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": _NONE}
@@ -246,8 +247,9 @@ def _libraries(root: Path) -> tuple[Path, ...]:
     import sysconfig
 
     scheme, base = sysconfig.get_preferred_scheme("prefix"), str(root)
-    # pip does so too.
-    scheme = "posix_prefix" if scheme == "osx_framework_library" else scheme
+    # Other prefixes than the interpreter's own have this layout in pip.
+    if scheme in ("osx_framework_library", "posix_local"):
+        scheme = "posix_prefix"
     folders = (
         sysconfig.get_path(key, scheme, {"base": base, "platbase": base})
         for key in ("purelib", "platlib")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -262,3 +264,25 @@ def test_the_host_environment_is_not_on_the_path_of_pip(pip, index, make_sdist, 
 
     site = {os.path.realpath(path) for path in sys.path if path.endswith("site-packages")}
     assert not site & {os.path.realpath(path) for path in seen.read_text().splitlines()}
+
+
+_SAME_FOLDERS = """
+import sys
+import sysconfig
+from pathlib import Path
+from pip._internal.locations import get_scheme
+from plugreg.install.pip import _libraries
+scheme = get_scheme("shop-tea", prefix="/p")
+sys.exit({Path(scheme.purelib), Path(scheme.platlib)} != set(_libraries(Path("/p"))))
+"""
+
+
+@pytest.mark.parametrize("python", [sys.executable, "/usr/bin/python3"])
+def test_modules_are_looked_for_where_pip_puts_them(python: str) -> None:
+    """Systems have layouts of their own, as Debian has, whose Python may be the host's."""
+    is_new = [python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
+    if not Path(python).exists() or subprocess.run(is_new).returncode:
+        pytest.skip("there is no such Python")
+    path = [str(Path(__file__).parents[2]), sysconfig.get_path("purelib")]
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+    subprocess.run([python, "-c", _SAME_FOLDERS], env=variables, check=True)
