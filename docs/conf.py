@@ -63,7 +63,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     # Backticks in docstrings also mark names of machinery, which has no page.
     (r"py:(obj|data|meth)", r"[\w.]+"),
-    # Signatures name types of machinery and aliases; nobody has to make one.
+    # Signatures name types of machinery and aliases, which users do not create.
     (r"py:class", r"plugreg\..*|[A-Z]\w*"),
     # Types in brackets that are split at their commas.
     (r"py:class", r"\w+\[\w+"),
@@ -74,7 +74,7 @@ nitpick_ignore_regex = [
         r"|docutils|click|_?pytest)\b.*",
     ),
 ]
-# An attribute named "type" is as near to the builtin as another one.
+# An attribute named "type" is as near to the builtin as another attribute.
 suppress_warnings = ["ref.python"]
 linkcheck_timeout = 10
 linkcheck_anchors = False
@@ -132,7 +132,7 @@ def show_colons(
 def resolve(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element
 ) -> nodes.Element | None:
-    """Find what a docstring names without its module, and the standard library.
+    """Resolve names in docstrings without their module, and names of the standard library.
 
     Names of classes are unique in plugreg, so that the last part of a name is enough.
     """

@@ -24,7 +24,7 @@ EXTERNAL_PARTS: Final = {"plugreg.adapters", "plugreg.install"}
 
 
 def summary() -> str:
-    """Return what plugreg is, in one sentence."""
+    """Return a description of plugreg in a sentence."""
     return str(metadata("plugreg")["Summary"])
 
 
@@ -48,7 +48,7 @@ def public_modules() -> Iterator[str]:
 
 
 def public_names(module: str) -> list[str]:
-    """Return what a module offers to users: ``__all__``, or what it defines itself."""
+    """Return the public names of a module: ``__all__``, or its own definitions."""
     loaded = import_module(module)
     if hasattr(loaded, "__all__"):
         return list(loaded.__all__)
@@ -182,7 +182,7 @@ def _shown(value: object) -> str:
 
 
 def operations() -> str:
-    """Return the operations of the plugin API, one section each."""
+    """Return the operations of the plugin API, a section for each."""
     from plugreg.api import PluginAPI
 
     return "\n\n".join(map(_operation, PluginAPI.operations))
@@ -205,7 +205,7 @@ def _extended_api() -> Any:
 
 def _operation(row: Any) -> str:
     facts = [
-        ("who may", f"{row.access.grade.name.lower()}, scope `{row.access.scope}`"),
+        ("access", f"{row.access.grade.name.lower()}, scope `{row.access.scope}`"),
         ("query", ", ".join(f"`{item.name}`" for item in row.query)),
         ("body", _linked(row.body) if row.body else ""),
         ("answer", _answer(row)),
@@ -266,7 +266,7 @@ def hooks() -> str:
 
 
 def mixins() -> str:
-    """Return plugreg's capabilities: what each plugin with one may define."""
+    """Return plugreg's capabilities, with the members that plugins may define."""
     from plugreg.mixins import MIXINS
 
     sections = []

@@ -5,8 +5,8 @@
     curl http://127.0.0.1:8000/prices/tea
     curl -H 'Authorization: Bearer secret' http://127.0.0.1:8000/api/plugins/
 
-The plugins here are the shop's own, so that this is one file; others come with the distributions
-that are installed, by their entry points in the group ``shop.plugins``.
+The plugins here are the shop's own, so that this is a single file. Other plugins come from
+installed distributions with entry points in the group ``shop.plugins``.
 """
 
 import asyncio
@@ -24,15 +24,15 @@ from plugreg.api import Actor
 
 
 class Hooks:
-    """What the shop asks its plugins."""
+    """The hooks of the shop."""
 
     @hookspec
     def price(self, item: str) -> float | None:
-        """Return the price of an item, None for one that the plugin does not have."""
+        """Return the price of an item, None for an item that the plugin does not have."""
 
 
 class Supplier(Plugin):
-    """Asks another service, as most plugins do that are worth an await."""
+    """Asks another service, as most plugins with async hooks do."""
 
     NAME = "supplier"
 
@@ -43,7 +43,7 @@ class Supplier(Plugin):
 
 
 class PriceList(Plugin):
-    """Looks into a file, without any async; a thread does that, and the loop goes on."""
+    """Reads a file synchronously; a thread runs it, and the loop continues."""
 
     NAME = "price list"
 
@@ -54,7 +54,7 @@ class PriceList(Plugin):
 
 
 class Asleep(Plugin):
-    """Never answers in time: its calls cost a result of its own, and after a while none."""
+    """Never answers in time: it loses its own results, and after a while it is not called."""
 
     NAME = "asleep"
 
@@ -76,14 +76,14 @@ registry = PluginRegistry(
 
 @asynccontextmanager
 async def serving(_: FastAPI) -> AsyncIterator[None]:
-    """Load the plugins before the first request, and let go of them after the last one."""
+    """Load the plugins before the first request, and close the registry after the last."""
     await asyncio.to_thread(registry.load)
     yield
     await asyncio.to_thread(registry.close)
 
 
 def identify(request: Request) -> Actor:
-    """Tell who asks: the operator has the token of the environment, anybody else is nobody."""
+    """Return the user: the operator has the token of the environment, others are anonymous."""
     token = os.environ.get("SHOP_TOKEN", "")
     given = request.headers.get("Authorization", "")
     if token and hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
@@ -97,13 +97,13 @@ app.include_router(create_router(registry, identify=identify))
 
 @app.get("/prices/{item}")
 async def prices(item: str) -> dict[str, float]:
-    """Return what each plugin asks for an item. One that fails is not among them."""
-    found = await registry.aoutcomes(Hooks.price, item=item)
-    return {each.slug: each.value for each in found if each.value is not None}
+    """Return each plugin's price for an item. A failing plugin is left out."""
+    outcomes = await registry.aoutcomes(Hooks.price, item=item)
+    return {outcome.slug: outcome.value for outcome in outcomes if outcome.value is not None}
 
 
 @app.get("/ready")
 async def ready() -> dict[str, object]:
-    """Return whether the shop can serve, and which plugins get no calls at the moment."""
-    waiting = [each.slug for each in registry.active.values() if each.circuit != "closed"]
+    """Return whether the shop can serve, and which plugins are not called at the moment."""
+    waiting = [record.slug for record in registry.active.values() if record.circuit != "closed"]
     return {"ready": registry.ready, "waiting": waiting}

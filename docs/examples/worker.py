@@ -5,8 +5,8 @@
     python worker.py plugins.json &
     python worker.py plugins.json
 
-The first one runs a task now. The others wait for what is due, each minute here, and one of them
-does it. Ctrl-C ends a worker.
+The first command runs a task now. The others wait for due tasks, each minute here, and one of them
+runs a task. Ctrl-C ends a worker.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from plugreg.storage import TinyDBStorage
 
 
 class Stock(ScheduleMixin, EventMixin, Plugin):
-    """Counts the stock by the clock, and hears of orders."""
+    """Counts the stock by the clock, and receives events of orders."""
 
     NAME = "stock"
     SCHEDULED_TASKS: Mapping[str, Mapping[str, Any]] = {
@@ -33,19 +33,19 @@ class Stock(ScheduleMixin, EventMixin, Plugin):
     }
 
     def count(self) -> None:
-        """Count what is there."""
+        """Count the stock."""
         print(f"{os.getpid()} counts the stock", flush=True)
 
     def order(self) -> None:
-        """Order what is missing."""
+        """Order missing items."""
         print(f"{os.getpid()} orders what is missing", flush=True)
 
     def process_event(self, event: str, *args: Any, **kwargs: Any) -> None:
-        """Hear of what happens in the shop."""
+        """Receive an event of the shop."""
         print(f"{os.getpid()} hears of {event}", flush=True)
 
     def wants_process_event(self, event: str) -> bool:
-        """Tell that only orders are of interest."""
+        """Return whether an event is about orders."""
         return event.startswith("order.")
 
 
@@ -60,8 +60,8 @@ def main() -> None:
     )
     with registry:
         registry.load()
-        for each in registry.schedules.tasks():
-            print(each.name, each.task.cron or each.task.schedule, flush=True)
+        for entry in registry.schedules.tasks():
+            print(entry.name, entry.task.cron or entry.task.schedule, flush=True)
         if options.run:
             registry.schedules.run(options.run)
             registry.events.emit("order.placed", 7, item="tea")
@@ -70,7 +70,7 @@ def main() -> None:
         ScheduleBridge(registry, scheduler).sync()
         scheduler.start()
         try:
-            print("waiting for what is due; Ctrl-C ends it", flush=True)
+            print("waiting for due tasks; Ctrl-C ends it", flush=True)
             threading.Event().wait()
         except KeyboardInterrupt:
             scheduler.shutdown()
