@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from plugreg._state.notes import Notes
-from plugreg._support.frozen import Frozen, replace
+from plugreg._support.frozen import Frozen, arguments, replace
 from plugreg.exceptions import PlugregError, StorageError
 from plugreg.storage.base import Record
 
@@ -32,6 +32,8 @@ KEPT: Final = timedelta(days=7)
 
 _BEAT: Final = 5.0
 _PREFIX: Final = "install "
+_LISTS: Final = ("lines", "reasons", "plugins")
+_TIMES: Final = ("began", "seen")
 
 JobState = Literal["running", "done", "failed", "lost"]
 
@@ -122,16 +124,11 @@ class Jobs:
         self._put(replace(end, seen=datetime.now(UTC)))
 
     def _put(self, job: InstallJob) -> None:
-        row: Record = {
-            "requirement": job.requirement,
-            "state": job.state,
-            "began": job.began.isoformat(),
-            "seen": job.seen.isoformat(),
-            "lines": list(job.lines),
-            "reasons": list(job.reasons),
-            "plugins": list(job.plugins),
-        }
-        self._notes.put(_PREFIX + job.id, row)
+        row = arguments(job)
+        key = _PREFIX + row.pop("id")
+        lists = {name: list(row[name]) for name in _LISTS}
+        times = {name: row[name].isoformat() for name in _TIMES}
+        self._notes.put(key, {**row, **lists, **times})
 
 
 class _Progress:
@@ -174,19 +171,11 @@ class _Progress:
 
 def _job_of(id: str, row: Record) -> InstallJob | None:  # noqa: A002
     try:
-        seen = datetime.fromisoformat(row["seen"])
-        state: JobState = row["state"]
-        if state == "running" and (datetime.now(UTC) - seen).total_seconds() > SILENCE:
-            state = "lost"
-        return InstallJob(
-            id=id,
-            requirement=row["requirement"],
-            state=state,
-            began=datetime.fromisoformat(row["began"]),
-            seen=seen,
-            lines=tuple(row["lines"]),
-            reasons=tuple(row["reasons"]),
-            plugins=tuple(row["plugins"]),
-        )
+        lists = {name: tuple(row[name]) for name in _LISTS}
+        times = {name: datetime.fromisoformat(row[name]) for name in _TIMES}
+        job = InstallJob(id=id, **{**row, **lists, **times})
+        silence = (datetime.now(UTC) - job.seen).total_seconds()
     except (KeyError, TypeError, ValueError):
         return None
+    is_lost = job.state == "running" and silence > SILENCE
+    return replace(job, state="lost") if is_lost else job

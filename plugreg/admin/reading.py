@@ -58,17 +58,19 @@ class PluginSummary(Frozen):
         return self.reason if self.wanted or self.state != PluginState.INACTIVE else ""
 
 
-def read_lines(visit: Visit, search: str = "") -> list[PluginSummary]:
+def read_lines(visit: Visit, search: str, **page: Any) -> list[PluginSummary]:
     """Return the plugins that a search finds.
 
     Args:
         visit: The visit.
         search: Words that must be in key or name.
+        **page: More parameters of the operation: order, limit and offset.
     """
+    asked = {"search": search, **page}
     try:
-        return [_line(config) for config in visit.call("plugins_list", search=search).results]
+        return [_line(config) for config in visit.call("plugins_list", **asked).results]
     except UnavailableError:
-        found = visit.without_store.plugins_list(visit.actor, search=search).results
+        found = visit.without_store.plugins_list(visit.actor, **asked).results
         return [_line_without_store(visit, config) for config in found]
 
 

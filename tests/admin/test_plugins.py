@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from plugreg import Plugin, PluginRegistry, hookimpl, hookspec
+from plugreg.admin.screens.plugins import PAGE_SIZE
 from plugreg.api import Actor
 from plugreg.isolation import Isolated
 from plugreg.storage import MemoryStorage
@@ -56,6 +57,22 @@ def test_the_address_filters_searches_and_sorts(visitor, query, expected):
     page = visitor(query)
 
     assert (page.status, slugs(page)) == (200, expected)
+
+
+def test_many_plugins_have_pages(visitor_of):
+    """Each page has its part of the rows, in either order, and the number of all."""
+    names = [f"many-{number:03}" for number in range(PAGE_SIZE + 2)]
+    builtin = [(name, type(name, (Plugin,), {})) for name in names]
+    with PluginRegistry("shop", builtin=builtin, storage=MemoryStorage()) as registry:
+        registry.load()
+        visitor = visitor_of(registry)
+        for order, expected in (("", names), ("&sort=-plugin", names[::-1])):
+            for page, part in ((1, expected[:PAGE_SIZE]), (2, expected[PAGE_SIZE:])):
+                shown = visitor(f"?page={page}{order}")
+
+                assert re.findall('id="plugin-(many-[0-9]+)"', shown.text) == part
+                assert f"{len(names)} plugins" in shown.doc.text
+                assert f"inactive ({len(names)})" in shown.doc.text
 
 
 def test_columns_sort_both_ways_and_say_so(visitor):

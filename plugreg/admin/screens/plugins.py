@@ -25,23 +25,29 @@ def show_plugins(visit: Visit) -> Screen:
         visit: The visit; its query has search, state, order and page.
     """
     asked = {name: visit.query.get(name, "") for name in ("search", "state", "sort", "page")}
-    rows = read_lines(visit, asked["search"])
-    states = Counter(row.state for row in rows)
-    if asked["state"]:
-        rows = [row for row in rows if row.state == asked["state"]]
-    _sort(rows, asked["sort"])
+    search, state, order = asked["search"], asked["state"], asked["sort"]
     # Python reads no numbers of thousands of digits.
     number = asked["page"] if asked["page"].isdecimal() else "1"
-    first = (int(number[:9]) - 1) * PAGE_SIZE
-    shown = rows[max(first, 0) :][:PAGE_SIZE]
+    first = max((int(number[:9]) - 1) * PAGE_SIZE, 0)
+    found = visit.api.registry.catalogue.select(search=search).plugins
+    states = Counter(str(plugin.state) for plugin in found)
+    if state or order.removeprefix("-") in _KEYS:
+        rows = [row for row in read_lines(visit, search) if state in ("", row.state)]
+        rows.sort(key=_KEYS["plugin"])
+        if (column := order.removeprefix("-")) in _KEYS:
+            rows.sort(key=_KEYS[column], reverse=order.startswith("-"))
+        rows = rows[first:][:PAGE_SIZE]
+    else:
+        # The rows of one page, however many plugins there are.
+        rows = read_lines(visit, search, ordering="key", limit=PAGE_SIZE, offset=first)
+    count = states[state] if state else len(found)
     kept = {name: value for name, value in asked.items() if value}
     back = f"?{urlencode(kept)}" if kept else ""
     values = {
-        "rows": shown,
-        "count": len(rows),
-        "first": max(first, 0),
-        "pages": -(-len(rows) // PAGE_SIZE),
-        "page": max(first, 0) // PAGE_SIZE + 1,
+        "rows": rows,
+        "count": count,
+        "pages": -(-count // PAGE_SIZE),
+        "page": first // PAGE_SIZE + 1,
         "is_away": any(row.live is None for row in rows),
         "asked": asked,
         "back": back,
@@ -75,14 +81,6 @@ _KEYS: Final[Mapping[str, Callable[[PluginSummary], Any]]] = MappingProxyType(
         "why": lambda row: (not row.why and not row.failures, row.why.casefold()),
     }
 )
-
-
-def _sort(rows: list[PluginSummary], order: str) -> None:
-    """Sort rows by a column, with ``-`` in front downwards; by slug without a column."""
-    column = order.removeprefix("-")
-    rows.sort(key=_KEYS["plugin"])
-    if column in _KEYS:
-        rows.sort(key=_KEYS[column], reverse=order.startswith("-"))
 
 
 def columns(asked: Mapping[str, str]) -> Sequence[tuple[str, str, str]]:
