@@ -19,9 +19,9 @@ LARGEST_BESIDE: Final = 64 * 1024 * 1024
 """The same for messages beside calls."""
 
 _PREFIX: Final = 4
-_PIECE: Final = 65_536
+PIECE: Final = 65_536
 _SHORT: Final = 4_096
-"""How many bytes are received at a time, and of a frame that nothing is known of yet."""
+"""How many bytes are received or sent at a time, and of a frame that nothing is known of yet."""
 
 
 class BrokenFrameError(ConnectionError):
@@ -139,11 +139,12 @@ class Line:
         """
         data = pack(body)
         try:
-            sent = self.sock.send(data)
+            # In pieces: the system would wait for as long as a little of it is taken.
+            sent = self.sock.send(data[:PIECE])
             while sent < len(data):
                 if deadline is not None and time.monotonic() > deadline:
                     raise TimeoutError
-                sent += self.sock.send(memoryview(data)[sent:])
+                sent += self.sock.send(memoryview(data)[sent : sent + PIECE])
         except BlockingIOError:
             raise TimeoutError from None
 
@@ -199,7 +200,7 @@ class Line:
         """Receive once; return a frame that is complete by that, else None."""
         room = self._reader.room()
         if room is None:
-            piece = self.sock.recv(_PIECE)
+            piece = self.sock.recv(PIECE)
             if not piece:
                 raise EOFError
             return self._reader.feed(piece)

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from threading import Lock, Thread
 
-from plugreg.isolation.frames import Line
+from plugreg.isolation.frames import PIECE, Line
 
 
 class Sender:
@@ -83,7 +83,7 @@ class Sender:
         """Send as much of the first message as is taken; return whether it was all."""
         data, sock = self._unsent[0]
         if sock is None:
-            sent = self._line.sock.send(data, flags)
+            sent = self._line.sock.send(data[:PIECE], flags)
         else:
             rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [sock.fileno()]))
             sent = self._line.sock.sendmsg([data], [rights], flags)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -185,6 +187,26 @@ def test_the_number_of_another_process(host: Any) -> None:
     assert failure.stage is Stage.IMPORT
     assert "not the number of the plugin's process" in failure.message
     assert host.is_there(os.getpid())
+
+
+def test_a_reader_of_drops() -> None:
+    """A process that takes a little now and then has the time of one call, and no more."""
+    near, far = socket.socketpair()
+    with near, far:
+        line = frames.Line(near)
+        line.limit(5.0)
+
+        def read_slowly() -> None:
+            while far.recv(1000):
+                time.sleep(0.01)
+
+        reader = threading.Thread(target=read_slowly)
+        reader.start()
+        with pytest.raises(TimeoutError):
+            line.send(bytes(50_000_000), time.monotonic() + 0.3)
+        near.shutdown(socket.SHUT_RDWR)
+        near.close()
+        reader.join()
 
 
 class Ring:
