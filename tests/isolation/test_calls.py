@@ -7,11 +7,12 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from plugreg import CircuitOpenError, PluginDiedError, PluginTimeoutError, Stage
+from plugreg import CircuitOpenError, Plugin, PluginDiedError, PluginTimeoutError, Stage
 from plugreg.isolation import Isolated
 
 VICTIM = """
@@ -431,3 +432,41 @@ def test_others_keep_their_processes(host: Any) -> None:
 
     assert registry.get("other").process.pid == before
     assert registry.get("victim").process.pid != changed
+
+
+def test_the_process_has_nothing_of_the_host(host: Any, tmp_path: Any) -> None:
+    """It is in a session apart, and has no file of the host, whatever may be inherited."""
+    host.write("victim", VICTIM)
+    with (tmp_path / "secret").open("w") as file:
+        os.set_inheritable(file.fileno(), True)
+        registry = host.open()
+        pid = registry.get("victim").process.pid
+        files = [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+
+        assert sorted(name.partition(":")[0] for name in files) == [
+            "/dev/null",
+            "pipe",
+            "pipe",
+            "socket",
+            "socket",
+        ]
+        assert os.getsid(pid) != os.getsid(0)
+
+
+class Builtin(Plugin):
+    """A plugin of the host."""
+
+
+def test_one_option_for_all_that_is_installed(host: Any) -> None:
+    """``isolate=Isolated()`` isolates plugins of folders, and neither builtins nor samples."""
+    host.write("victim", VICTIM)
+    samples = host.folder.parent / "samples"
+    samples.mkdir()
+    (samples / "shown.py").write_text(LATE, encoding="utf-8")
+    registry = host.open(Isolated(), builtin=[("builtin", Builtin)], samples=[samples])
+
+    assert {slug: record.isolated for slug, record in registry.plugins.items()} == {
+        "victim": True,
+        "shown": False,
+        "builtin": False,
+    }
