@@ -132,20 +132,5 @@ ASYNC: Final = FindingCode(
     "Make it a plain function, unless the host calls this hook with acall.",
 )
 
-CODES: Final = (
-    UNKNOWN_HOOK,
-    UNKNOWN_ARGUMENT,
-    UNMARKED,
-    DEPRECATED,
-    REMOVED,
-    RESULT,
-    NO_SETTINGS_MIXIN,
-    NO_HOST_RANGE,
-    HOST_RANGE,
-    NO_ENTRY_POINT,
-    MISSING_OBJECT,
-    UNREADABLE,
-    TOO_NEW_HOOK,
-    ASYNC,
-)
+CODES: Final = tuple(row for row in [*globals().values()] if isinstance(row, FindingCode))
 """All codes, in their order."""

@@ -38,18 +38,16 @@ def _import(request: dict[str, Any]) -> dict[str, Any]:
     for name in ("logging", "pluggy", "plugreg", "plugreg.mixins.settings", "plugreg.plugin"):
         import_module(name)
     from plugreg.testing.residue import changes, surroundings
+    from plugreg.testing.specs import import_object
 
     _write_no_bytecode()
     before, modules = surroundings(), {*sys.modules}
     out, err = io.StringIO(), io.StringIO()
     fault, code = None, "K301"
     started = time.process_time()
-    module, _, attribute = request["value"].partition(":")
     try:
         with redirect_stdout(out), redirect_stderr(err):
-            found: Any = import_module(module)
-            for name in filter(None, attribute.split(".")):
-                found = getattr(found, name)
+            import_object(request["value"])
     except SystemExit as error:
         code, fault = "K302", f"it calls sys.exit({error.code!r})"
     except BaseException as error:  # noqa: BLE001 - Whatever it is, it is the answer.

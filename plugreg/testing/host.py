@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from plugreg._support.slugs import near
@@ -21,6 +20,7 @@ from plugreg.testing.before import OldSettings, write_old, write_values
 from plugreg.testing.expecting import ExpectedFailure, describe
 from plugreg.testing.moments import TestTime
 from plugreg.testing.residue import AmbientState, ambient, changes, left_over, surroundings
+from plugreg.testing.specs import import_object
 
 if TYPE_CHECKING:
     from plugreg.api.access import Actor
@@ -304,10 +304,4 @@ def _has_specs(manager: PluginManager, part: Any) -> bool:
 def _object_of(plugin: Any) -> Any:
     if isinstance(plugin, tuple):
         plugin = plugin[1]
-    if isinstance(plugin, str):
-        module, _, attribute = plugin.partition(":")
-        found: Any = import_module(module)
-        for name in filter(None, attribute.split(".")):
-            found = getattr(found, name)
-        return found
-    return plugin
+    return import_object(plugin) if isinstance(plugin, str) else plugin

@@ -31,7 +31,7 @@ def find_specs(contract: ContractTerms) -> list[Any]:
     """
     sources = dict.fromkeys(hook.source for hook in contract.hooks.values() if hook.source)
     try:
-        found = [_import(source) for source in sources]
+        found = [import_object(source) for source in sources]
         names = {signature.name for signature in signatures_of(contract.host, found)}
     except Exception:  # noqa: BLE001 - The host is not installed, or another version.
         names = set()
@@ -49,13 +49,18 @@ def find_mixins(contract: ContractTerms) -> list[MixinSpec]:
         if key in KEYS:
             continue
         with suppress(Exception):  # As above.
-            cls = _import(mixin.source)
+            cls = import_object(mixin.source)
             rows.append(MixinSpec(key=key, human_name=mixin.name, cls=cls))
     return rows
 
 
-def _import(source: str) -> Any:
-    module, _, attribute = source.partition(":")
+def import_object(value: str) -> Any:
+    """Import the object that an entry point or a contract names.
+
+    Args:
+        value: ``module:attribute`` or a module.
+    """
+    module, _, attribute = value.partition(":")
     found: Any = import_module(module)
     for name in filter(None, attribute.split(".")):
         found = getattr(found, name)
