@@ -152,14 +152,12 @@ def directory_projects(
 
 
 def _origin(info: str | None) -> str | None:
-    """Return the folder that a distribution was installed from (PEP 610), None for others."""
+    """Return the folder or wheel that a distribution was installed from (PEP 610), or None."""
     try:
-        found = json.loads(_text(Path(info or "", "direct_url.json")))
-        url = urlsplit(found["url"])
-        is_folder = "dir_info" in found
-    except (ValueError, TypeError, KeyError):
+        url = urlsplit(json.loads(_text(Path(info or "", "direct_url.json")))["url"])
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
-    return url2pathname(url.path) if is_folder and url.scheme == "file" else None
+    return url2pathname(url.path) if url.scheme == "file" else None
 
 
 def _wheel(wheel: Path, folder: Path, group: str) -> PluginProject:

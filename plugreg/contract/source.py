@@ -39,9 +39,7 @@ class FoundFunction(NamedTuple):
     is_optional: bool
     is_wrapper: bool
     is_async: bool
-    arguments: tuple[str, ...]
     required: tuple[str, ...]
-    takes_any: bool
     result: TypeTerm | None
 
 
@@ -205,9 +203,7 @@ class SourceFiles:
             is_optional=bool(mark.get("optionalhook")),
             is_wrapper=bool(mark.get("wrapper") or mark.get("hookwrapper")),
             is_async="async" in function.labels,
-            arguments=tuple(each.name for each in plain),
             required=tuple(each.name for each in plain if each.default is None),
-            takes_any=len(plain) < len(names),
             result=None if returns is None else parse(str(returns), _resolver(function)),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from plugreg._support.frozen import replace
@@ -72,31 +73,21 @@ def _check(contract: Contract, project: PluginProject, target: str) -> KitReport
 
 
 def _exemptions(project: PluginProject, target: Path) -> Mapping[str, str]:
-    """Return the exemptions of a project; those of a wheel stand in the project around it."""
-    found: Mapping[str, str] = project.settings.get("exempt", {})
+    """Return the exemptions of a project; those of a wheel are in the project around it."""
     origin = project.metadata.get("origin")
-    if origin is not None:
-        return _exempted_in(Path(origin)) or {}
-    if found or project.folder is not None or target.suffix != ".whl":
+    if project.folder is not None or (origin is None and target.suffix != ".whl"):
+        found: Mapping[str, str] = project.settings.get("exempt", {})
         return found
     name = canonical(str(project.metadata.get("name", "")))
-    for folder in (*target.absolute().parents, Path.cwd()):
-        around = _exempted_in(folder, name)
-        if around is not None:
-            return around
+    place = Path(origin or target).absolute()
+    for folder in (place, *place.parents, Path.cwd()):
+        with suppress(NoPluginError):
+            around = read_pyproject(folder)
+            if canonical(str(around.get("project", {}).get("name", ""))) == name:
+                return dict(
+                    around.get("tool", {}).get("plugreg", {}).get("check", {}).get("exempt", {})
+                )
     return {}
-
-
-def _exempted_in(folder: Path, name: str | None = None) -> dict[str, str] | None:
-    """Return the exemptions of a project, None if it is no project, or of another name."""
-    try:
-        found = read_pyproject(folder)
-    except NoPluginError:
-        return None
-    if name not in (None, canonical(str(found.get("project", {}).get("name", "")))):
-        return None
-    settings = found.get("tool", {}).get("plugreg", {}).get("check", {})
-    return dict(settings.get("exempt", {}))
 
 
 def _subjects(contract: Contract, project: PluginProject) -> Iterator[Subject]:

@@ -394,13 +394,20 @@ def test_a_change_that_nothing_keeps_is_not_silent(shop):
     assert (kept.code, "nothing of this" in kept.err) == (0, False)
 
 
-@pytest.mark.parametrize("how", [{"editable": True}, {}])
-def test_exemptions_of_a_plugin_from_a_folder_are_those_of_its_project(shop, project, how):
+@pytest.mark.parametrize(
+    ("place", "how"),
+    [
+        ("", {"dir_info": {"editable": True}}),
+        ("", {"dir_info": {}}),
+        ("/dist/shop_tea-1.0-py3-none-any.whl", {"archive_info": {}}),
+    ],
+)
+def test_exemptions_of_a_plugin_from_a_folder_are_those_of_its_project(shop, project, place, how):
     """A plugin that is installed from a folder is checked by slug as the folder is."""
     folder = project(FAULTY.replace("prise", "price"))
     shop.plugin("tea", FAULTY.replace("prise", "price"), name="Tea")
     [info] = Path(str(shop.site)).glob("shop_tea-*.dist-info")
-    origin = {"url": folder.as_uri(), "dir_info": how}
+    origin = {"url": f"{folder.as_uri()}{place}", **how}
     (info / "direct_url.json").write_text(json.dumps(origin), encoding="utf-8")
     done = shop.run("check", "tea", "--json")
 
