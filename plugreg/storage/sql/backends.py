@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar, Final
+from typing import ClassVar
 
 import sqlalchemy as sa
 
@@ -20,9 +19,6 @@ from plugreg.exceptions import (
 from plugreg.storage.sql.connections import roll_back
 from plugreg.storage.sql.engines import EXAMPLES, place_of, secrets_of
 from plugreg.storage.sql.schema import Head, Schema
-
-_SCHEMA_LOCK: Final = 0x706C7567
-"""The number of the advisory lock of a PostgreSQL database under which tables are created."""
 
 
 class Backend:
@@ -84,14 +80,6 @@ class Backend:
         del connection, seconds
         return ""
 
-    def lock_tables(self, connection: sa.Connection, seconds: float) -> None:
-        """Acquire the lock under which tables are created, within a transaction.
-
-        Args:
-            connection: The connection to use.
-            seconds: How long the database waits for the lock.
-        """
-
     @contextmanager
     def _begun(self, connection: sa.Connection) -> Iterator[None]:
         """Begin a transaction, and roll it back if the ``with`` block raises."""
@@ -103,24 +91,24 @@ class Backend:
             roll_back(connection)
             raise
 
-    @contextmanager
-    def lock_schema(self, connection: sa.Connection, seconds: float) -> Iterator[None]:
-        """Keep other processes from creating these tables during a ``with`` block.
+    def create(self, connection: sa.Connection, seconds: float) -> None:
+        """Create the tables if others have not.
+
+        Others may create them at the same time. Then this fails with an error that `is_busy`.
 
         Args:
-            connection: The connection that holds the lock.
-            seconds: How long the database waits for the lock. Where it cannot wait, it fails with
-                an error that `is_busy`.
+            connection: The connection to use.
+            seconds: How long the database waits for others.
         """
         with self._begun(connection):
-            self.lock_tables(connection, seconds)
-            yield
+            self.lock_row(connection, seconds)
+            self.schema.create(connection)
             connection.exec_driver_sql("COMMIT")
 
     def begin(self, connection: sa.Connection, seconds: float) -> Head:
         """Begin a transaction with the store's lock, and return the row of ``meta``.
 
-        If this raises, no transaction is open. The arguments are those of `lock_schema`.
+        If this raises, no transaction is open.
 
         Args:
             connection: The connection to use.
@@ -236,8 +224,9 @@ class PostgreSQL(Backend):
     begin_statement = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
     time_query = "SELECT extract(epoch FROM clock_timestamp())"
     # https://www.postgresql.org/docs/current/errcodes-appendix.html: serialization_failure,
-    # deadlock_detected; lock_not_available; data_corrupted, index_corrupted.
-    busy_codes = frozenset({"40001", "40P01"})
+    # deadlock_detected, unique_violation (others create the same table at the same time);
+    # lock_not_available; data_corrupted, index_corrupted.
+    busy_codes = frozenset({"40001", "40P01", "23505"})
     locked_codes = frozenset({"55P03"})
     damaged_codes = frozenset({"XX001", "XX002"})
 
@@ -247,11 +236,6 @@ class PostgreSQL(Backend):
         milliseconds = min(max(1, math.ceil(seconds * 1000)), 2**31 - 1)
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {milliseconds}")
         return "FOR UPDATE"
-
-    def lock_tables(self, connection: sa.Connection, seconds: float) -> None:
-        """See `Backend.lock_tables`."""
-        self.lock_row(connection, seconds)
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
 
     def code_of(self, error: BaseException) -> object:
         """See `Backend.code_of`."""
@@ -267,9 +251,10 @@ class MariaDB(Backend):
 
     begin_statement = "START TRANSACTION READ WRITE"
     time_query = "SELECT unix_timestamp(sysdate(6))"
-    # https://mariadb.com/kb/en/mariadb-error-code-reference/: CHECKREAD, LOCK_DEADLOCK;
-    # LOCK_WAIT_TIMEOUT, and MySQL's LOCK_NOWAIT; damaged files or indexes of a table.
-    busy_codes = frozenset({1020, 1213})
+    # https://mariadb.com/kb/en/mariadb-error-code-reference/: CHECKREAD, LOCK_DEADLOCK,
+    # TABLE_DEF_CHANGED and I_S_SKIPPED_TABLE (others create a table); LOCK_WAIT_TIMEOUT, and
+    # MySQL's LOCK_NOWAIT; damaged files or indexes of a table.
+    busy_codes = frozenset({1020, 1213, 1412, 1684})
     locked_codes = frozenset({1205, 3572})
     damaged_codes = frozenset({126, 127, 145, 1034, 1194, 1712})
 
@@ -279,25 +264,12 @@ class MariaDB(Backend):
             reason = "it names no database; write one after the host: …host/database"
             raise StorageURLError(self.place, reason)
 
-    @contextmanager
-    def lock_schema(self, connection: sa.Connection, seconds: float) -> Iterator[None]:
-        """See `Backend.lock_schema`."""
-        # Creating a table ends a transaction here, so a named lock is needed. Names of locks
-        # belong to the whole server, and have 64 characters at most. A server may treat two
-        # spellings of a database as the same.
-        place = f"{connection.dialect.default_schema_name}.{self.schema.meta}".lower().encode()
-        lock = f"plugreg {hashlib.sha256(place).hexdigest()[:32]}"
-        try:
-            if not connection.scalar(sa.select(sa.func.get_lock(lock, math.ceil(seconds)))):
-                raise self.locked_error()
-            yield
-        finally:
-            # The pool keeps the connection, and with it the lock. Releasing a lock that is not
-            # held is no error.
-            try:
-                connection.execute(sa.select(sa.func.release_lock(lock)))
-            except sa.exc.SQLAlchemyError:
-                connection.invalidate()
+    def create(self, connection: sa.Connection, seconds: float) -> None:
+        """See `Backend.create`."""
+        del seconds
+        # Creating a table ends a transaction here. Until then that would keep others from creating
+        # it, which wait for the end, and may themselves hold the row that it waits for.
+        self.schema.create(connection)
 
     def lock_row(self, connection: sa.Connection, seconds: float) -> str:
         """See `Backend.lock_row`."""

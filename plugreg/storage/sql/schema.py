@@ -33,20 +33,24 @@ VERSION: Final = 1
 # Records were checked before: none contains itself, and every string has a UTF-8 form.
 _JSON: Final = json.JSONEncoder(allow_nan=False, check_circular=False)
 
-_NAMES: Final = ("table", "key", "record", "options", "read", "replacing")
+_NAMES: Final = ("table", "key", "record", "options", "read", "replacing", "keeping")
 _REPLACING: Final = "ON CONFLICT (table_name, record_key) DO UPDATE SET record = excluded.record"
+_KEEPING: Final = "ON CONFLICT DO NOTHING"
 _MYSQL: Final = (
     *(f"VARBINARY({MAX_TABLE_BYTES})", f"VARBINARY({MAX_KEY_BYTES})"),
     *("LONGTEXT CHARACTER SET ascii", "ENGINE = InnoDB", "record"),
-    "ON DUPLICATE KEY UPDATE record = VALUES(record)",
+    *("ON DUPLICATE KEY UPDATE record = VALUES(record)", "ON DUPLICATE KEY UPDATE id = id"),
 )
 # Python shows a SQLite string that is not UTF-8 in its error, and records hold secrets. So they
 # are read as bytes.
-_SQLITE: Final = ("BLOB", "BLOB", "TEXT", "WITHOUT ROWID", "CAST(record AS BLOB)", _REPLACING)
+_SQLITE: Final = (
+    *("BLOB", "BLOB", "TEXT", "WITHOUT ROWID", "CAST(record AS BLOB)"),
+    *(_REPLACING, _KEEPING),
+)
 _WORDS: Final = MappingProxyType(
     {
         "sqlite": _SQLITE,
-        "postgresql": ("BYTEA", "BYTEA", "TEXT", "", "record", _REPLACING),
+        "postgresql": ("BYTEA", "BYTEA", "TEXT", "", "record", _REPLACING, _KEEPING),
         "mysql": _MYSQL,
         "mariadb": _MYSQL,
     }
@@ -63,7 +67,7 @@ _HEAD: Final = "SELECT schema_version, revision, last_commit FROM {meta} WHERE i
 _STATEMENTS: Final = MappingProxyType(
     {
         "version": "SELECT schema_version FROM {meta} WHERE id = 1",
-        "begin": "INSERT INTO {meta} VALUES (1, :version, 0, '')",
+        "begin": "INSERT INTO {meta} VALUES (1, :version, 0, '') {keeping}",
         "raise": "UPDATE {meta} SET revision = :revision, last_commit = :token WHERE id = 1",
         "any": "SELECT 1 FROM {records} LIMIT 1",
         "tables": "SELECT DISTINCT table_name FROM {records}",
@@ -149,7 +153,7 @@ class Schema:
         raise StorageCorruptError(self._place, reason)
 
     def create(self, connection: sa.Connection) -> None:
-        """Create the tables if others have not. The caller holds the lock of the schema.
+        """Create the tables if others have not, as far as they are missing.
 
         Args:
             connection: The connection to use.

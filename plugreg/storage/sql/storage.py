@@ -126,8 +126,8 @@ class OpenTransaction:
 class SQLStorage(BufferedStorage[OpenTransaction]):
     """A `Storage` in a database, shared by all processes that can reach it.
 
-    Opening connects, and creates the tables ``<prefix>records`` and ``<prefix>meta``, one
-    process at a time.
+    Opening connects, and creates the tables ``<prefix>records`` and ``<prefix>meta``. Several
+    processes may do so at the same time.
 
     **Transactions** hold the store's lock from their beginning: in SQLite the file's write lock
     (BEGIN IMMEDIATE), elsewhere that of a row (SELECT … FOR UPDATE). Changes are held back until
@@ -339,11 +339,8 @@ class SQLStorage(BufferedStorage[OpenTransaction]):
 
     def _create(self, deadline: float) -> None:
         seconds = max(0.0, deadline - time.monotonic())
-        with (
-            self._connections.acquired() as connection,
-            self._backend.lock_schema(connection, seconds),
-        ):
-            self._schema.create(connection)
+        with self._connections.acquired() as connection:
+            self._backend.create(connection, seconds)
 
     def _query(self, query: Callable[..., T], *names: str) -> T:
         # The pool may have no second connection for this thread. As changes are held back until

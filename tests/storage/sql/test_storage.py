@@ -27,7 +27,6 @@ from plugreg.exceptions import (
 )
 from plugreg.storage import SQLStorage, export_json
 from plugreg.storage.base import DamagedRecord
-from plugreg.storage.sql.backends import MariaDB
 
 
 def put(storage, key, record, table="t"):
@@ -275,7 +274,7 @@ class TestSchema:
 
 
 class TestMaking:
-    """MariaDB's lock for making tables is the server's, and lasts as long as its connection."""
+    """Whoever opens a new store first makes its tables; nobody waits for one who cannot."""
 
     @pytest.fixture
     def mariadb(self, new_database):
@@ -299,17 +298,22 @@ class TestMaking:
 
         assert storage.revision() == 0
 
-    def test_holds_up_no_other_store(self, mariadb):
-        """Two processes that make the same tables take turns; those of another store need not."""
-        other = mariadb.server.prefix()
-        with (
-            mariadb.server.engine.connect() as connection,
-            MariaDB(mariadb.server.engine.url, mariadb.prefix, 1).lock_schema(connection, 1),
-        ):
-            with pytest.raises(StorageLockedError):
-                mariadb.open(lock_timeout=0)
-            with closing(SQLStorage(mariadb.server.url, prefix=other, lock_timeout=0)) as storage:
-                assert storage.revision() == 0
+    def test_by_many_at_once(self, database):
+        """Each finds the same store, whichever has made the tables, and may write to it."""
+        count = 8
+        ready = threading.Barrier(count)
+
+        def begin(number):
+            ready.wait()
+            with closing(database.open()) as storage:
+                put(storage, f"k{number}", {"n": number})
+
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(begin, range(count)))
+
+        storage = database.open()
+        assert storage.read("t") == {f"k{number}": {"n": number} for number in range(count)}
+        assert storage.revision() == count
 
 
 class TestLock:
