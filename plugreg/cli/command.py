@@ -57,7 +57,11 @@ class ShellCommand(_WithExamples):
     """
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the function, write its answer, and end with its exit code."""
+        """Run the function, write its answer, and end with its exit code.
+
+        Args:
+            ctx: The context of click.
+        """
         answer = super().invoke(ctx)
         if isinstance(answer, Answer):
             ctx.exit(session_of(ctx).output.write(answer))
@@ -74,7 +78,12 @@ class Group(_WithExamples, click.Group):
     command_class = ShellCommand
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Show the help where no command is given."""
+        """Show the help where no command is given.
+
+        Args:
+            ctx: The context of click.
+            args: The arguments.
+        """
         if not args and not ctx.resilient_parsing:
             _show_help(ctx, self.params[0], True)
         return super().parse_args(ctx, args)
@@ -132,7 +141,11 @@ def command(name: str, examples: str, **settings: Any) -> Callable[[Function], S
 
 
 def pass_session(function: Callable[..., R]) -> Callable[..., R]:
-    """Decorate a command's function, so that it gets the session first."""
+    """Decorate a command's function, so that it gets the session first.
+
+    Args:
+        function: The function.
+    """
 
     def with_session(*args: Any, **kwargs: Any) -> R:
         return function(session_of(click.get_current_context()), *args, **kwargs)
@@ -141,7 +154,11 @@ def pass_session(function: Callable[..., R]) -> Callable[..., R]:
 
 
 def consent_option(function: Function) -> Function:
-    """Decorate a command's function with ``--yes``."""
+    """Decorate a command's function with ``--yes``.
+
+    Args:
+        function: The function.
+    """
     return click.option(
         "--yes",
         "-y",
@@ -153,7 +170,12 @@ def consent_option(function: Function) -> Function:
 
 
 def slug_argument(*, many: bool = False, required: bool = True) -> Callable[[Function], Function]:
-    """Return a decorator that adds the argument SLUG, which shells complete."""
+    """Return a decorator that adds the argument SLUG, which shells complete.
+
+    Args:
+        many: Whether it takes several slugs.
+        required: Whether a slug must be given.
+    """
     metavar = "SLUG..." if many else "SLUG"
     return click.argument(
         "slugs" if many else "slug",

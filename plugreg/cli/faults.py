@@ -59,29 +59,56 @@ class CommandError(PlugregError):
 
 
 def no(message: str, remedy: str = "", *, code: str = "failed") -> CommandError:
-    """Return the error of a command whose answer is no."""
+    """Return the error of a command whose answer is no.
+
+    Args:
+        message: The fault, in one line.
+        remedy: The remedy, in one line.
+        code: Name of the kind of fault, for programs.
+    """
     return CommandError(Fault(NO, code, message, remedy))
 
 
 def usage(message: str, remedy: str = "") -> CommandError:
-    """Return the error of a command that was given wrong arguments."""
+    """Return the error of a command that was given wrong arguments.
+
+    Args:
+        message: The fault, in one line.
+        remedy: The remedy, in one line.
+    """
     return CommandError(Fault(USAGE, "usage", message, remedy))
 
 
 def unknown(slug: str, remedy: str) -> CommandError:
-    """Return the error of a command that was given an unknown plugin."""
+    """Return the error of a command that was given an unknown plugin.
+
+    Args:
+        slug: The slug.
+        remedy: The remedy, in one line.
+    """
     message = f"plugin {slug!r} is not known here"
     return CommandError(Fault(UNKNOWN, "unknown-plugin", message, remedy))
 
 
 def refused(message: str, remedy: str = "", *, code: str = "refused") -> CommandError:
-    """Return the error of a command that is refused."""
+    """Return the error of a command that is refused.
+
+    Args:
+        message: The fault, in one line.
+        remedy: The remedy, in one line.
+        code: Name of the kind of fault, for programs.
+    """
     return CommandError(Fault(REFUSED, code, message, remedy))
 
 
-def unavailable(message: str, remedy: str = "", *, code: str = "host") -> CommandError:
-    """Return the error of a command whose host or store is not available."""
-    return CommandError(Fault(UNAVAILABLE, code, message, remedy))
+def unavailable(message: str, remedy: str = "") -> CommandError:
+    """Return the error of a command whose host or store is not available.
+
+    Args:
+        message: The fault, in one line.
+        remedy: The remedy, in one line.
+    """
+    return CommandError(Fault(UNAVAILABLE, "host", message, remedy))
 
 
 _RULES: Final = (

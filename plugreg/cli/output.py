@@ -92,7 +92,11 @@ class Output:
             return 80
 
     def has_color(self, stream: TextIO | None) -> bool:
-        """Return whether a stream gets colours: see ``--color``."""
+        """Return whether a stream gets colours: see ``--color``.
+
+        Args:
+            stream: The stream.
+        """
         if self.color != "auto":
             return self.color == "always"
         if os.environ.get("NO_COLOR"):
@@ -104,7 +108,12 @@ class Output:
         return _is_terminal(stream)
 
     def style(self, text: str, **styles: Any) -> str:
-        """Return a string for standard output, coloured if that gets colours."""
+        """Return a string for standard output, coloured if that gets colours.
+
+        Args:
+            text: The string.
+            **styles: What `click.style` takes.
+        """
         return click.style(text, **styles) if self.has_color(self.out) else text
 
     def write(self, answer: Answer) -> int:
@@ -112,6 +121,9 @@ class Output:
 
         A reader that has gone changes nothing. Where the answer cannot be written, the command
         has failed.
+
+        Args:
+            answer: The answer.
         """
         try:
             self._write(answer)
@@ -125,15 +137,27 @@ class Output:
         return answer.exit_code
 
     def fail(self, fault: Fault) -> int:
-        """Write a fault in place of an answer, and return the exit code."""
+        """Write a fault in place of an answer, and return the exit code.
+
+        Args:
+            fault: The fault.
+        """
         return self.write(Answer("", fault=fault))
 
     def note(self, text: str) -> None:
-        """Write a line for people to standard error."""
+        """Write a line for people to standard error.
+
+        Args:
+            text: The line.
+        """
         _write_line(self.err, printable(text))
 
     def complain(self, fault: Fault) -> None:
-        """Write fault and remedy to standard error."""
+        """Write fault and remedy to standard error.
+
+        Args:
+            fault: The fault.
+        """
         head = "error:"
         if self.has_color(self.err):
             head = click.style(head, fg="red", bold=True)
@@ -176,7 +200,11 @@ class Output:
             self.print(f"{printable(answer.verdict)}\n")
 
     def print(self, text: str) -> None:
-        """Write a string to standard output. Raises OSError."""
+        """Write a string to standard output. Raises OSError.
+
+        Args:
+            text: The string.
+        """
         if self.out is None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         self.out.write(text)

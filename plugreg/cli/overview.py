@@ -44,7 +44,11 @@ class Overview(NamedTuple):
     failures: Mapping[str, tuple[ProcessFailure, ...]]
 
     def serving(self, slug: str) -> tuple[ProcessRecord, ...]:
-        """Return the live processes in which a plugin is active."""
+        """Return the live processes in which a plugin is active.
+
+        Args:
+            slug: The plugin.
+        """
         return tuple(process for process in self.processes if slug in process.active)
 
     def state(self, slug: str) -> str:
@@ -117,7 +121,11 @@ class Overview(NamedTuple):
         }
 
     def open_circuits(self, slug: str) -> list[ProcessFailure]:
-        """Return the records of live processes in which a plugin's circuit is open."""
+        """Return the records of live processes in which a plugin's circuit is open.
+
+        Args:
+            slug: The plugin.
+        """
         own = self.failures.get(slug, ())
         return [fault for fault in own if fault.subject == OPEN_CIRCUIT and fault.is_running]
 
@@ -125,6 +133,9 @@ class Overview(NamedTuple):
         """Return the failures by which a plugin did not come into service.
 
         A process in which it serves may have others, for example of a hook that is never called.
+
+        Args:
+            slug: The plugin.
         """
         fine = {process.pid for process in self.serving(slug)}
         return [
@@ -134,16 +145,28 @@ class Overview(NamedTuple):
         ]
 
     def held(self, slug: str) -> str | None:
-        """Return why a normal start would not load a plugin, None if it would."""
+        """Return why a normal start would not load a plugin, None if it would.
+
+        Args:
+            slug: The plugin.
+        """
         held = self.plan.held.get(Slug(slug))
         return None if held is None else held.reason
 
     def needs(self, slug: str) -> list[str]:
-        """Return the plugins that a wanted plugin depends on."""
+        """Return the plugins that a wanted plugin depends on.
+
+        Args:
+            slug: The plugin.
+        """
         return [str(need) for need in self.plan.needs.get(Slug(slug), ())]
 
     def needed_by(self, slugs: Iterable[str]) -> list[str]:
-        """Return the other wanted plugins that depend on any of these, also indirectly."""
+        """Return the other wanted plugins that depend on any of these, also indirectly.
+
+        Args:
+            slugs: The plugins.
+        """
         given = tuple(slugs)
         all_needs = self.plan.needs.items()
         found = reach(given, lambda need: (slug for slug, needs in all_needs if need in needs))
@@ -151,7 +174,11 @@ class Overview(NamedTuple):
 
     @staticmethod
     def names(processes: Iterable[ProcessRecord]) -> str:
-        """Return the names of processes, with their numbers."""
+        """Return the names of processes, with their numbers.
+
+        Args:
+            processes: The processes.
+        """
         return ", ".join(f"{process.name} (pid {process.pid})" for process in processes)
 
 
@@ -188,12 +215,21 @@ def look(registry: PluginRegistry) -> Overview:
 
 
 def shared_failures(registry: PluginRegistry) -> tuple[ProcessFailure, ...]:
-    """Return the failures of all other processes. In this process only safe mode is recorded."""
+    """Return the failures of all other processes. In this process only safe mode is recorded.
+
+    Args:
+        registry: The registry, loaded.
+    """
     return registry.shared.failures()[len(registry.errors) :]
 
 
 def setting_row(view: SettingsView, key: str) -> dict[str, Any]:
-    """Return a setting as JSON values; a protected value is masked."""
+    """Return a setting as JSON values; a protected value is masked.
+
+    Args:
+        view: The settings of the plugin.
+        key: Upper-case key of the setting.
+    """
     definition = view.definitions[key]
     is_protected = view.is_protected(key)
     default = definition.default

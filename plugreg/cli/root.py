@@ -128,7 +128,12 @@ class Root(Group):
         return [entry.name for entry in COMMANDS]
 
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command."""
+        """Import a command.
+
+        Args:
+            _ctx: The context of click.
+            cmd_name: Name of the command.
+        """
         for entry in COMMANDS:
             if entry.name == cmd_name:
                 module, _, attribute = entry.place.partition(":")
@@ -141,7 +146,12 @@ class Root(Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the requested command, or raise an error with similar names."""
+        """Find the requested command, or raise an error with similar names.
+
+        Args:
+            ctx: The context of click.
+            args: The arguments from the command on.
+        """
         if args[0][:1] != "-" and self.get_command(ctx, args[0]) is None:
             from plugreg._support.slugs import near
 
@@ -150,14 +160,24 @@ class Root(Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands by section, without importing any."""
+        """Write the commands by section, without importing any.
+
+        Args:
+            _ctx: The context of click.
+            formatter: The formatter of click.
+        """
         for section in dict.fromkeys(entry.section for entry in COMMANDS):
             rows = [(entry.name, entry.help) for entry in COMMANDS if entry.section == section]
             with formatter.section(section):
                 formatter.write_dl(rows)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Begin a session."""
+        """Begin a session.
+
+        Args:
+            ctx: The context of click.
+            args: The arguments.
+        """
         ctx.meta[KEY] = session = Session(self._source)
         # A usage error may come before the option has been read.
         if _asks_for_json(args):
@@ -165,7 +185,11 @@ class Root(Group):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command, with standard output kept for its answer."""
+        """Run a command, with standard output kept for its answer.
+
+        Args:
+            ctx: The context of click.
+        """
         session = session_of(ctx)
         with only_answers() as output:
             session.output = output

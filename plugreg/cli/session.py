@@ -152,14 +152,22 @@ class Session:
         return " ".join([*names, *given])
 
     def fault_of(self, error: BaseException) -> Fault:
-        """Return the fault that an exception stands for; of a damaged row with its remedy."""
+        """Return the fault that an exception stands for; of a damaged row with its remedy.
+
+        Args:
+            error: The exception.
+        """
         fault = fault_of(error)
         if isinstance(error, RecordCorruptError):
             return fault._replace(remedy=self.set_aside(error))
         return fault
 
     def set_aside(self, error: RecordCorruptError) -> str:
-        """Return the command line that sets a damaged row aside."""
+        """Return the command line that sets a damaged row aside.
+
+        Args:
+            error: The error that names the row.
+        """
         from shlex import quote
 
         return f"{self.command} store repair --set-aside {quote(f'{error.table}:{error.key}')}"
@@ -244,13 +252,22 @@ class Session:
 
 
 def session_of(context: click.Context) -> Session:
-    """Return the session of a click context."""
+    """Return the session of a click context.
+
+    Args:
+        context: The context of click.
+    """
     session: Session = context.meta[KEY]
     return session
 
 
 def complete_slugs(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Return the slugs that begin with *incomplete*, none where the host cannot be opened."""
+    """Return the slugs that begin with *incomplete*, none where the host cannot be opened.
+
+    Args:
+        ctx: The context of click.
+        incomplete: The beginning of a slug.
+    """
     try:
         with only_answers(), redirect_stderr(StringIO()), ExitStack() as closing:
             session = session_of(ctx)

@@ -88,14 +88,22 @@ def _clock(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return *text* with control characters, such as escapes, spelled out."""
+    """Return *text* with control characters, such as escapes, spelled out.
+
+    Args:
+        text: The string.
+    """
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def width_of(text: str) -> int:
-    """Return how many columns of a terminal a string takes."""
+    """Return how many columns of a terminal a string takes.
+
+    Args:
+        text: The string.
+    """
     if text.isascii():
         return len(text)
     from unicodedata import east_asian_width
@@ -104,7 +112,12 @@ def width_of(text: str) -> int:
 
 
 def cut(text: str, width: int) -> str:
-    """Return *text*, or its beginning with an ellipsis, in at most *width* columns."""
+    """Return *text*, or its beginning with an ellipsis, in at most *width* columns.
+
+    Args:
+        text: The string.
+        width: The most columns.
+    """
     if width_of(text) <= width:
         return text
     while text and width_of(text) > width - 1:
@@ -180,7 +193,12 @@ def _field(value: object) -> str:
 
 
 def csv_table(rows: Sequence[Row], columns: Sequence[str]) -> str:
-    """Return rows as CSV with a head."""
+    """Return rows as CSV with a head.
+
+    Args:
+        rows: The rows.
+        columns: Names of the values.
+    """
     import csv
 
     text = io.StringIO()

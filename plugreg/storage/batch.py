@@ -39,7 +39,11 @@ class OneTransaction:
         return self._whole.__exit__(*error)  # type: ignore[arg-type]
 
     def read(self, table: str) -> Mapping[str, Record]:
-        """Return a table with the changes so far."""
+        """Return a table with the changes so far.
+
+        Args:
+            table: The name of the table.
+        """
         return dict(self._transaction().items(table))
 
     @contextmanager

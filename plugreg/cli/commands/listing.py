@@ -109,7 +109,11 @@ def _sorted(rows: Sequence[Row], sort: str) -> list[Row]:
 
 
 def damage(session: Session) -> Fault | None:
-    """Return the fault of the first damaged row of the store, with the command that repairs it."""
+    """Return the fault of the first damaged row of the store, with the command that repairs it.
+
+    Args:
+        session: The session.
+    """
     errors = session.registry.damaged
     if not errors:
         return None
@@ -133,6 +137,10 @@ def show(session: Session, slug: str) -> Answer:
 
 def describe(registry: PluginRegistry, slug: str) -> dict[str, Any]:
     """Return everything that is known of a plugin, as JSON values.
+
+    Args:
+        registry: The registry, loaded.
+        slug: The plugin.
 
     Raises:
         PluginNotFoundError: If it is unknown.
@@ -182,8 +190,8 @@ def _audit(registry: PluginRegistry, distribution: str | None) -> list[Row]:
 def _lines(details: Row) -> Iterator[str]:
     """Yield the readable lines; empty values are left out."""
     texts = {
-        "processes": [f"{each['name']} (pid {each['pid']})" for each in details["processes"]],
-        "settings": [f"{each['key']}={each['value']}" for each in details["settings"]],
+        "processes": [f"{p['name']} (pid {p['pid']})" for p in details["processes"]],
+        "settings": [f"{setting['key']}={setting['value']}" for setting in details["settings"]],
         "audit": [
             f"{a['when']} {a['actor']}: {a['action']} {a['outcome']}" for a in details["audit"]
         ],

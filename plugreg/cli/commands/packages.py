@@ -118,7 +118,12 @@ def _install(
 
 
 def install_all(session: Session, requirements: Sequence[str]) -> None:
-    """Install requirements, with consent. Raise if one is refused or fails."""
+    """Install requirements, with consent. Raise if one is refused or fails.
+
+    Args:
+        session: The session.
+        requirements: The requirements, as PEP 508 defines them.
+    """
     answer = _install(session, requirements, index_url=None, keep_broken=False)
     if answer.fault is not None:
         raise CommandError(answer.fault)

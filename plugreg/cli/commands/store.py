@@ -59,7 +59,11 @@ def damaged_rows(storage: Storage) -> list[RecordCorruptError]:
 
 
 def address_of(error: RecordCorruptError) -> str:
-    """Return the argument of ``--set-aside`` for a damaged row."""
+    """Return the argument of ``--set-aside`` for a damaged row.
+
+    Args:
+        error: The error that names the row.
+    """
     return f"{error.table}:{error.key}"
 
 

@@ -135,11 +135,11 @@ def activate(
         was_on = registry.get(slug).wanted
         beside = _off_needs(registry, slug) if cascade else ()
         # All are probed before any is switched on.
-        new = [each for each in (slug, *beside) if not registry.get(each).wanted]
-        probed = {each: "" if no_probe else probe_first(session, each, timeout) for each in new}
-        for each in (*reversed(beside), slug):
-            registry.activate(each)
-        said = [probed.get(slug, ""), *(_cascaded(each, probed[each]) for each in beside)]
+        new = [other for other in (slug, *beside) if not registry.get(other).wanted]
+        probed = {other: "" if no_probe else probe_first(session, other, timeout) for other in new}
+        for other in (*reversed(beside), slug):
+            registry.activate(other)
+        said = [probed.get(slug, ""), *(_cascaded(need, probed[need]) for need in beside)]
         return "is on already" if was_on else "on", "; ".join(filter(None, [*said, *_lacks(slug)]))
 
     def _cascaded(need: str, warning: str) -> str:

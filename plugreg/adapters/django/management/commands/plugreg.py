@@ -31,11 +31,19 @@ class Command(BaseCommand):  # type: ignore[misc]
         _group().main(args=argv[2:], prog_name="manage.py plugreg")
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take all arguments as they are, for ``call_command``."""
+        """Take all arguments as they are, for ``call_command``.
+
+        Args:
+            parser: The parser of Django.
+        """
         parser.add_argument("words", nargs=argparse.REMAINDER)
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Run for ``call_command``; an exit code other than 0 is raised as CommandError."""
+        """Run for ``call_command``; an exit code other than 0 is raised as CommandError.
+
+        Args:
+            **options: What Django has parsed; ``words`` are the arguments.
+        """
         code = _group().main(
             args=options["words"], prog_name="manage.py plugreg", standalone_mode=False
         )
