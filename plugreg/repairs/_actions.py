@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from plugreg.repairs._values import Operations, RepairAction
+from plugreg.repairs.codes import RepairCode
 
 PAGE: Final = "operator/repairs.md"
 """The page of the documentation that explains the codes."""
@@ -78,10 +79,11 @@ class Actions:
         )
 
 
-def read_about(code: str) -> RepairAction:
+def read_about(row: RepairCode) -> RepairAction:
     """Return the address at which a code is explained.
 
     Args:
-        code: The code.
+        row: The code.
     """
-    return RepairAction(name="read", label=f"Read about {code}", url=f"{PAGE}#{code.lower()}")
+    url = f"{PAGE}#{row.code.lower()}"
+    return RepairAction(name="read", label=f"Read about {row.code}", url=url)

@@ -23,7 +23,7 @@ from plugreg.records import (
 from plugreg.repairs import codes
 from plugreg.repairs._actions import Actions, read_about
 from plugreg.repairs._values import Operations, Repair, RepairAction, Situation
-from plugreg.repairs.codes import CODES, OF_STAGE, Severity
+from plugreg.repairs.codes import OF_STAGE, RepairCode, Severity
 
 _PATIENCE: Final = timedelta(minutes=1)
 """How long processes may serve different plugins before that is a fault."""
@@ -40,7 +40,7 @@ def find_repairs(situation: Situation, operations: Operations) -> tuple[Repair, 
 
 
 def _repair(
-    code: str,
+    code: RepairCode,
     slug: str | None,
     text: str,
     actions: Iterable[RepairAction | None] = (),
@@ -48,13 +48,12 @@ def _repair(
     severity: Severity | None = None,
     title: str = "",
 ) -> Repair:
-    row = CODES[code]
     kept = tuple(action for action in actions if action is not None)
     return Repair(
-        code=code,
-        severity=severity or row.severity,
+        code=code.code,
+        severity=severity or code.severity,
         slug=slug,
-        title=title or row.title,
+        title=title or code.title,
         text=text,
         actions=kept or (read_about(code),),
     )

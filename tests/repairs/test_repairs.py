@@ -88,7 +88,7 @@ def test_a_failed_plugin_is_named_by_its_stage(start):
     """Its code is that of the stage, and its first actions mend it."""
     registry = start()
     registry.activate("broken")
-    assert found(registry) == {(OF_STAGE[Stage.INIT], "broken")}
+    assert found(registry) == {(OF_STAGE[Stage.INIT].code, "broken")}
     (repair,) = registry.repairs()
     assert repair.severity == "error"
     assert "ValueError: no" in repair.text
@@ -154,7 +154,9 @@ def test_failing_calls_are_a_warning_and_an_open_circuit_can_be_closed(start):
     registry = start(circuit=CircuitPolicy(max_failures=2))
     registry.activate("faulty")
     registry.call("price", item="tea")
-    assert [(r.code, r.severity) for r in registry.repairs()] == [(OF_STAGE[Stage.CALL], "warning")]
+    assert [(r.code, r.severity) for r in registry.repairs()] == [
+        (OF_STAGE[Stage.CALL].code, "warning")
+    ]
     registry.call("price", item="tea")
     assert ("P012", "faulty") in found(registry)
     action_of(registry, "P012", "reset").run()

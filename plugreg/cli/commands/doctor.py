@@ -62,7 +62,7 @@ def doctor(session: Session, *, probe: bool) -> Answer:
 
 def _counts(repair: Repair) -> bool:
     # This command is always in safe mode; it is news only where the environment asks for it.
-    return repair.code != SAFE_MODE or is_safe_mode_asked()
+    return repair.code != SAFE_MODE.code or is_safe_mode_asked()
 
 
 def _row(repair: Repair) -> dict[str, Any]:
