@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 import click
 
+from plugreg._support.redact import MASK
 from plugreg._support.slugs import canonical
 from plugreg.cli.command import command, consent_option, pass_session
 from plugreg.cli.commands.packages import install_all
+from plugreg.cli.commands.settings import check_name
 from plugreg.cli.commands.switching import probe_first
 from plugreg.cli.faults import DIFFERENT, FINE, no, unknown, usage
 from plugreg.cli.output import Answer
@@ -20,8 +22,6 @@ from plugreg.cli.session import Session
 from plugreg.exceptions import PluginRequiredError, SettingError
 from plugreg.registry import PluginRegistry
 from plugreg.settings.view import SettingsView
-
-MASK: Final = "***"
 
 Row = dict[str, Any]
 
@@ -180,9 +180,7 @@ def _check_change(view: SettingsView, slug: str, key: str, value: Any) -> None:
 
 
 def _check_described(view: SettingsView, slug: str, key: str, value: Any) -> None:
-    if key not in view.definitions:
-        there = f"there are: {', '.join(view.definitions) or 'none'}"
-        raise usage(f"plugin {slug!r} has no setting {key!r}", there)
+    check_name(view, key)
     if view.is_protected(key) and not _is_reference(value):
         raise usage(
             f"setting {key!r} of {slug!r} is protected, and its value stands in the file",

@@ -9,16 +9,15 @@ from typing import Final
 
 import click
 
+from plugreg._support.redact import MASK
 from plugreg.cli.command import command, pass_session, slug_argument
 from plugreg.cli.faults import refused, usage
 from plugreg.cli.output import Answer
 from plugreg.cli.overview import setting_row
 from plugreg.cli.session import Session
-from plugreg.cli.tables import Row
 from plugreg.settings.view import SettingsView
 
 ACTIONS: Final = ("list", "get", "set", "unset", "schema")
-MASK: Final = "***"
 _COLUMNS: Final = ("key", "value", "layer", "locked", "type", "name")
 
 
@@ -79,7 +78,7 @@ def settings(
         return _get(view, key)
     if action == "unset":
         return _write(view, slug, dict.fromkeys((key, *values), ""), "unset")
-    _check_name(view, key)
+    check_name(view, key)
     is_protected = view.is_protected(key)
     if not values and not stdin and env is None and session.is_interactive:
         value = session.ask(f"{key.upper()}: ", is_secret=is_protected).removesuffix("\n")
@@ -88,15 +87,21 @@ def settings(
     # An empty value means that there is none, so that the default is read again.
     answer = _write(view, slug, {key: value}, "set" if value else "unset")
     # A value outside the arguments may be a secret, even if no probe has found it protected.
-    is_kept_out = bool(value) and not values
-    return answer if not is_kept_out else answer._replace(rows=[*map(_masked, answer.rows)])
+    if value and not values:
+        return answer._replace(rows=[{**row, "value": MASK} for row in answer.rows])
+    return answer
 
 
-def _masked(row: Row) -> Row:
-    return {**row, "value": MASK}
+def check_name(view: SettingsView, key: str) -> None:
+    """Refuse a setting that a plugin does not declare.
 
+    Args:
+        view: The settings of the plugin.
+        key: Key of the setting, in any case.
 
-def _check_name(view: SettingsView, key: str) -> None:
+    Raises:
+        CommandError: If there is no such setting. It names near keys, or all.
+    """
     try:
         view.layer(key)
     except KeyError as error:
@@ -137,7 +142,7 @@ def _list(view: SettingsView) -> Answer:
 
 
 def _get(view: SettingsView, key: str) -> Answer:
-    _check_name(view, key)
+    check_name(view, key)
     row = setting_row(view, key.upper())
     return Answer("settings", [row], columns=_COLUMNS, text=f"{row['value']}\n")
 
@@ -151,7 +156,7 @@ def _schema(view: SettingsView) -> Answer:
 
 def _write(view: SettingsView, slug: str, values: dict[str, str], done: str) -> Answer:
     for key in values:
-        _check_name(view, key)
+        check_name(view, key)
         if view.is_locked(key):
             raise refused(
                 f"setting {key.upper()!r} is fixed by the host's configuration",
