@@ -32,7 +32,12 @@ _ORDER: Final = ("error", "warning", "info")
 
 
 def find_repairs(situation: Situation, operations: Operations) -> tuple[Repair, ...]:
-    """Return the problems of a situation, errors first, then by code and plugin."""
+    """Return the problems of a situation, errors first, then by code and plugin.
+
+    Args:
+        situation: The situation.
+        operations: The operations that actions run.
+    """
     actions = Actions(operations)
     found = [repair for find in _FINDERS for repair in find(situation, actions)]
     found.sort(key=lambda repair: (_ORDER.index(repair.severity), repair.code, repair.slug or ""))
