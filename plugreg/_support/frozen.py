@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field
+from itertools import count
 from operator import attrgetter
 from typing import (
     TYPE_CHECKING,
@@ -29,7 +30,7 @@ __all__ = ["Frozen", "FrozenType", "NamedTuple", "arguments", "replace"]
 
 T = TypeVar("T", bound="Frozen")
 
-_MANY: Final = 300
+_MANY: Final = 100
 """Number of objects of a class after which compiling a constructor pays off."""
 
 _set = object.__setattr__
@@ -210,10 +211,48 @@ def _construct(self: Frozen, /, *args: Any, **named: Any) -> None:
         self.__post_init__()
         return
     # If arguments are wrong, this constructor raises TypeError and names them.
-    construct = cls.as_dataclass().__init__
+    construct = _compiled(cls)
     if shape.made >= _MANY:
         type.__setattr__(cls, "__init__", construct)
     construct(self, *args, **named)
+
+
+def _compiled(cls: FrozenType) -> Callable[..., None]:
+    """Compile the constructor that a dataclass of the same fields has."""
+    shape = cls._shape
+    parameters, body = ["self"], ["pass"]
+    if cls._options["kw_only"] and shape.accepted:
+        parameters.append("*")
+    names: dict[str, Any] = {}
+    for number, name in enumerate(shape.annotations):
+        value, default, make = name, f"_default_{number}", shape.factories.get(name)
+        names[f"_set_{number}"] = getattr(cls, name).__set__
+        if make is not None:
+            names[default] = make
+            value = f"{default}() if {name} is {default} else {name}"
+        elif name in shape.defaults:
+            names[default] = shape.defaults[name]
+        if name in shape.accepted:
+            parameters.append(f"{name}={default}" if default in names else name)
+        elif default in names:
+            value = f"{default}()" if make is not None else default
+        else:
+            continue
+        body.append(f"_set_{number}(self, {value})")
+    if cls.__post_init__ is not Frozen.__post_init__:
+        body.append("self.__post_init__()")
+    return _function(cls, "__init__", parameters, body, names)
+
+
+def _function(
+    cls: type, name: str, parameters: Iterable[str], body: Iterable[str], names: dict[str, Any]
+) -> Callable[..., Any]:
+    """Compile a method; only names of fields, which plugreg has chosen, are in its source."""
+    source = f"def {name}({', '.join(parameters)}):\n" + "".join(f"    {line}\n" for line in body)
+    exec(compile(source, f"<{__name__}>", "exec"), names)  # noqa: S102
+    function: Callable[..., Any] = names[name]
+    function.__qualname__ = f"{cls.__qualname__}.{name}"
+    return function
 
 
 class Frozen(metaclass=FrozenType):
@@ -267,12 +306,24 @@ if TYPE_CHECKING:
     from typing import NamedTuple
 else:
 
+    def _compiled_new(cls: Any) -> Callable[..., Any]:
+        """Compile the constructor that a class of ``collections.namedtuple`` has."""
+        known = {f"_default_{name}": value for name, value in cls._field_defaults.items()}
+        parameters = [
+            f"{name}=_default_{name}" if name in cls._field_defaults else name
+            for name in cls._fields
+        ]
+        body = f"return _new(_cls, ({''.join(f'{name}, ' for name in cls._fields)}))"
+        known["_new"] = tuple.__new__
+        return _function(cls, "__new__", ["_cls", *parameters], [body], known)
+
     class _NamedTupleType(type):
         """Creates the subclasses of `NamedTuple`: annotations are fields of the tuple."""
 
         def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> type:
             names = tuple(namespace.get("__annotations__", ()))
             namespace["_field_defaults"] = {n: namespace[n] for n in names if n in namespace}
+            namespace["_made"] = count()
             for place, field in enumerate(names):
                 # As in collections.
                 namespace[field] = collections._tuplegetter(place, f"Field number {place}")
@@ -284,6 +335,9 @@ else:
 
         def __new__(cls, /, *values: Any, **named: Any) -> Self:
             names = cls._fields
+            if next(cls._made) >= _MANY:
+                cls.__new__ = staticmethod(_compiled_new(cls))
+                return cls(*values, **named)
             if named or len(values) != len(names):
                 fields = cls._field_defaults | dict(zip(names, values, strict=False)) | named
                 is_doubled = not named.keys().isdisjoint(names[: len(values)])
