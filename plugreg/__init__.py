@@ -6,43 +6,6 @@ one is imported already.
 
 from typing import TYPE_CHECKING
 
-from plugreg.exceptions import (
-    AssetNotFoundError,
-    CircuitOpenError,
-    CommitUnknownError,
-    EncryptionError,
-    InstallError,
-    IsolationError,
-    MissingExtraError,
-    NotReadyYet,
-    PluginActiveError,
-    PluginBlockedError,
-    PluginBusyError,
-    PluginDiedError,
-    PluginFaultError,
-    PluginMandatoryError,
-    PluginNotActiveError,
-    PluginNotBoundError,
-    PluginNotFoundError,
-    PluginRaisedError,
-    PluginRequiredError,
-    PluginSlugError,
-    PluginTimeoutError,
-    PlugregError,
-    RecordCorruptError,
-    RegistryBusyError,
-    RegistryNotReady,
-    RequirementError,
-    SettingError,
-    StorageCorruptError,
-    StorageError,
-    StorageFormatError,
-    StorageLockedError,
-    StorageUnavailableError,
-    StorageURLError,
-    UnknownHookError,
-    ValueNotSentError,
-)
 from plugreg.hooks import hookimpl, hookspec
 from plugreg.plugin import Plugin
 from plugreg.registry import PluginRegistry
@@ -56,6 +19,43 @@ if TYPE_CHECKING:
         ProbeOutcome,
         ProbeReport,
         ProbeUnavailableError,
+    )
+    from plugreg.exceptions import (
+        AssetNotFoundError,
+        CircuitOpenError,
+        CommitUnknownError,
+        EncryptionError,
+        InstallError,
+        IsolationError,
+        MissingExtraError,
+        NotReadyYet,
+        PluginActiveError,
+        PluginBlockedError,
+        PluginBusyError,
+        PluginDiedError,
+        PluginFaultError,
+        PluginMandatoryError,
+        PluginNotActiveError,
+        PluginNotBoundError,
+        PluginNotFoundError,
+        PluginRaisedError,
+        PluginRequiredError,
+        PluginSlugError,
+        PluginTimeoutError,
+        PlugregError,
+        RecordCorruptError,
+        RegistryBusyError,
+        RegistryNotReady,
+        RequirementError,
+        SettingError,
+        StorageCorruptError,
+        StorageError,
+        StorageFormatError,
+        StorageLockedError,
+        StorageUnavailableError,
+        StorageURLError,
+        UnknownHookError,
+        ValueNotSentError,
     )
     from plugreg.records import LoadReport, PluginFailure, PluginRecord, PluginState, Stage
     from plugreg.settings.definition import SettingDefinition
@@ -71,10 +71,12 @@ else:
             from plugreg._calls import outcome as module
         elif name in ("LoadReport", "PluginFailure", "PluginRecord", "PluginState", "Stage"):
             from plugreg import records as module
-        elif name.startswith("Probe") and name in __all__:
+        elif name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        elif name.startswith("Probe"):
             from plugreg._state import probe_report as module
         else:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            from plugreg import exceptions as module
         return getattr(module, name)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
+from plugreg._support.lazy import exceptions
 from plugreg._support.slugs import Slug, slugify
-from plugreg.exceptions import PluginNotBoundError, PlugregError, SettingError
 
 if TYPE_CHECKING:
     import logging
@@ -239,7 +239,7 @@ def bind(plugin: Plugin, context: PluginContext) -> None:
     # the plugin's __setattr__ does not run.
     bound = vars(plugin).setdefault("_plugreg_context", context)
     if bound is not context:
-        raise PlugregError(
+        raise exceptions.PlugregError(
             f"plugin object of class {type(plugin).__name__!r} is already bound to another "
             f"registry, as {bound.slug!r}; give each registry an object of its own"
         )
@@ -256,7 +256,7 @@ def _is_missing(context: PluginContext, key: str) -> bool:
 
     try:
         return as_text(context.get_setting(key)) == ""
-    except SettingError:
+    except exceptions.SettingError:
         # The reference has no target, or the default fails.
         return True
 
@@ -264,5 +264,5 @@ def _is_missing(context: PluginContext, key: str) -> bool:
 def _context_of(plugin: Plugin) -> PluginContext:
     context = plugin._plugreg_context
     if context is None:
-        raise PluginNotBoundError(type(plugin).__name__)
+        raise exceptions.PluginNotBoundError(type(plugin).__name__)
     return context

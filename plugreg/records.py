@@ -15,10 +15,10 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from plugreg._support import guard as _guard
 from plugreg._support.frozen import Frozen, replace
+from plugreg._support.guard import LONGEST_MESSAGE, Guard, cut, explain, plain
+from plugreg._support.lazy import exceptions
 from plugreg._support.slugs import Slug, has_utf8, near
-from plugreg.exceptions import NotReadyYet, PluginNotActiveError, PluginNotFoundError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,8 +114,8 @@ class PluginFailure(Frozen):
     def __post_init__(self) -> None:
         # Names come from plugins and file systems, and a record goes into logs and answers.
         for name in ("slug", "message", "subject"):
-            text = _guard.plain(getattr(self, name))
-            object.__setattr__(self, name, _guard.cut(text, _guard.LONGEST_MESSAGE))
+            text = plain(getattr(self, name))
+            object.__setattr__(self, name, cut(text, LONGEST_MESSAGE))
 
     @classmethod
     def of(
@@ -130,7 +130,7 @@ class PluginFailure(Frozen):
             subject: Hook, mixin or feature concerned.
             what: Prefix of the message that describes the operation.
         """
-        words = _guard.explain(error)
+        words = explain(error)
         return cls(
             stage=stage,
             slug=slug,
@@ -177,8 +177,8 @@ class ProcessFailure(PluginFailure):
 
 def _retry_after(error: BaseException) -> float | None:
     # A plugin's own subclass of it may say anything.
-    if issubclass(type(error), NotReadyYet):
-        with _guard.Guard():
+    if issubclass(type(error), exceptions.NotReadyYet):
+        with Guard():
             seconds = float(error.retry_after)  # type: ignore[attr-defined]
             return seconds if 0 < seconds < float("inf") else None
     return None
@@ -651,7 +651,7 @@ class Snapshot(Frozen):
         """
         known = self.plugins.get(slug)
         if known is None:
-            raise PluginNotFoundError(slug, near(slug, self.plugins))
+            raise exceptions.PluginNotFoundError(slug, near(slug, self.plugins))
         return known
 
     def get_active(self, slug: str) -> ActivePlugin:
@@ -667,7 +667,7 @@ class Snapshot(Frozen):
         active = self.active.get(slug)
         if active is not None:
             return active
-        raise PluginNotActiveError(slug, self.get_known(slug).state)
+        raise exceptions.PluginNotActiveError(slug, self.get_known(slug).state)
 
     def with_mixin(self, key: str) -> tuple[ActivePlugin, ...]:
         """Return the active plugins with an enabled mixin, in activation order.

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NotRequired, Self, TypedDict
 
-from plugreg._support.lazy import lazy
-from plugreg.exceptions import InstallError, PluginFaultError, RecordCorruptError
+from plugreg._support.lazy import exceptions, lazy
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from plugreg.capabilities import Capabilities
     from plugreg.encryption import Encryption
     from plugreg.events import Deliver, Events
+    from plugreg.exceptions import RecordCorruptError
     from plugreg.hooks import PluginManager
     from plugreg.install import Installer, InstallPlan, InstallReport, Packages, UninstallReport
     from plugreg.isolation import Isolated
@@ -340,7 +340,7 @@ class PluginRegistry:
             raise ExceptionGroup(
                 f"{len(report.failures)} plugin failures",
                 [
-                    PluginFaultError(failure.stage, failure.slug, failure.message)
+                    exceptions.PluginFaultError(failure.stage, failure.slug, failure.message)
                     for failure in report.failures
                 ],
             )
@@ -997,7 +997,7 @@ class PluginRegistry:
         try:
             return self._prober.fault_of_staged(spec, path, timeout=30.0)
         except ProbeUnavailableError as error:
-            raise InstallError([f"the plugin cannot be probed: {error}"]) from error
+            raise exceptions.InstallError([f"the plugin cannot be probed: {error}"]) from error
 
     def _refresh_if_loaded(self) -> None:
         if self._published.is_loaded:
@@ -1005,7 +1005,9 @@ class PluginRegistry:
 
     def _installing(self) -> Packages:
         if self.packages is None:
-            raise InstallError(["installing is disabled; give the registry an installer="])
+            raise exceptions.InstallError(
+                ["installing is disabled; give the registry an installer="]
+            )
         return self.packages
 
     @lazy

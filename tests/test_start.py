@@ -24,7 +24,7 @@ from plugreg.settings import definition
 HEAVY = ("pydantic", "tinydb", "importlib_metadata", "sqlalchemy", "packaging.requirements")
 
 ON_THE_WAY = """
-    exceptions plugin records registry
+    plugin records registry
     _calls _calls.calling _calls.dispatcher _calls.outcome
     _lifecycle _lifecycle.activate _lifecycle.assembly _lifecycle.build _lifecycle.change_queue
     _lifecycle.lifecycle _lifecycle.recording _lifecycle.resolve
@@ -142,7 +142,7 @@ class TestModules:
         )
 
         parts = {each.split(".")[1] for each in loaded if each.startswith("plugreg.")}
-        assert parts <= {"_support", "exceptions", "hooks", "plugin", "registry"}
+        assert parts <= {"_support", "hooks", "plugin", "registry"}
         assert {each for each in loaded if each.startswith("plugreg.hooks.")} == {
             "plugreg.hooks._specs",
         }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._calls.dispatcher import Dispatcher
 from plugreg._support.guard import safe_repr
-from plugreg.exceptions import CircuitOpenError, PluginDiedError, PluginTimeoutError
+from plugreg._support.lazy import exceptions
 from plugreg.hooks import PluginManager
 from plugreg.records import CircuitState, PluginFailure, Stage
 
@@ -56,7 +56,7 @@ def _manager_of(
 def _is_end(is_isolated: Callable[[str], bool], slug: str, error: BaseException | None) -> bool:
     """Return whether a fault has ended the process of an isolated plugin."""
     return is_isolated(slug) and (
-        error is None or type(error) in (PluginDiedError, PluginTimeoutError)
+        error is None or type(error) in (exceptions.PluginDiedError, exceptions.PluginTimeoutError)
     )
 
 
@@ -142,7 +142,7 @@ class Calling:
     def _record_call(self, slug: str, hook: str, error: BaseException) -> PluginFailure | None:
         # A call that was refused has no record: the open circuit has its own. A plugin may raise
         # the same error itself, also that of another plugin's outcome.
-        if type(error) is CircuitOpenError and error.slug == slug and error.is_refusal:
+        if type(error) is exceptions.CircuitOpenError and error.slug == slug and error.is_refusal:
             return None
         return self._record(PluginFailure.of_call(slug, hook, error))
 

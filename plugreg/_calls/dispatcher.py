@@ -10,7 +10,7 @@ from copy import copy
 from functools import partial
 from time import perf_counter
 from types import CoroutineType, EllipsisType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
 from plugreg._calls.outcome import (
     FaultRecorder,
@@ -34,27 +34,26 @@ from plugreg.hooks import (
 )
 
 if TYPE_CHECKING:
+    from typing import Concatenate, ParamSpec, TypeAlias, overload
+
+    from typing_extensions import TypeVar
+
     from plugreg._calls.aio import AsyncCalls
     from plugreg._calls.circuits import Circuits
     from plugreg._calls.supervision import Supervision
     from plugreg.hooks import Position
     from plugreg.observation import CallStats, Observation, RunningCall
 
-P = ParamSpec("P")
-if TYPE_CHECKING:
-    from typing_extensions import TypeVar as TypeVarWithDefault
+    P = ParamSpec("P")
+    R = TypeVar("R", default=None)
+    """The return type of a spec besides None."""
+    V = TypeVar("V")
 
-    R = TypeVarWithDefault("R", default=None)
-else:
-    R = TypeVar("R")
-"""The return type of a spec besides None."""
-V = TypeVar("V")
+    Method: TypeAlias = Callable[Concatenate[Any, P], R]
+    """A spec that stands in a class, and so has a *self*."""
 
-Method: TypeAlias = Callable[Concatenate[Any, P], R]
-"""A spec that stands in a class, and so has a *self*."""
-
-Function: TypeAlias = Callable[P, R]
-"""A spec that stands in a module."""
+    Function: TypeAlias = Callable[P, R]
+    """A spec that stands in a module."""
 
 
 class Dispatcher:
@@ -131,14 +130,20 @@ class Dispatcher:
             bound._manager = self._manager.subset(only)
         return bound
 
-    @overload
-    def call(self, hook: Method[P, R | None], /, *args: P.args, **kwargs: P.kwargs) -> list[R]: ...
-    @overload
-    def call(
-        self, hook: Function[P, R | None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[R]: ...
-    @overload
-    def call(self, hook: str, /, **kwargs: Any) -> list[Any]: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def call(
+            self, hook: Method[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+        ) -> list[R]: ...
+
+        @overload
+        def call(
+            self, hook: Function[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+        ) -> list[R]: ...
+
+        @overload
+        def call(self, hook: str, /, **kwargs: Any) -> list[Any]: ...
 
     def call(self, hook: Any, /, *args: Any, **kwargs: Any) -> list[Any]:
         """Call every implementation and return the results that are not None.
@@ -174,16 +179,20 @@ class Dispatcher:
                 return collect(table.calls, self._keep, picked)
         return self._call_wrapped(table, kwargs, first=table.firstresult)
 
-    @overload
-    def first(
-        self, hook: Method[P, R | None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> R | None: ...
-    @overload
-    def first(
-        self, hook: Function[P, R | None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> R | None: ...
-    @overload
-    def first(self, hook: str, /, **kwargs: Any) -> Any: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def first(
+            self, hook: Method[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+        ) -> R | None: ...
+
+        @overload
+        def first(
+            self, hook: Function[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+        ) -> R | None: ...
+
+        @overload
+        def first(self, hook: str, /, **kwargs: Any) -> Any: ...
 
     def first(self, hook: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Return the first result that is not None, or None; later implementations are not called.
@@ -204,16 +213,20 @@ class Dispatcher:
         results = self._call_wrapped(self._table(hook, args), kwargs, first=True)
         return results[0] if results else None
 
-    @overload
-    def outcomes(
-        self, hook: Method[P, R | None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[Outcome[R]]: ...
-    @overload
-    def outcomes(
-        self, hook: Function[P, R | None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[Outcome[R]]: ...
-    @overload
-    def outcomes(self, hook: str, /, **kwargs: Any) -> list[Outcome[Any]]: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def outcomes(
+            self, hook: Method[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+        ) -> list[Outcome[R]]: ...
+
+        @overload
+        def outcomes(
+            self, hook: Function[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+        ) -> list[Outcome[R]]: ...
+
+        @overload
+        def outcomes(self, hook: str, /, **kwargs: Any) -> list[Outcome[Any]]: ...
 
     def outcomes(self, hook: Any, /, *args: Any, **kwargs: Any) -> list[Outcome[Any]]:
         """Call every implementation and return an outcome for each.
@@ -236,16 +249,20 @@ class Dispatcher:
         table = self._table(hook, args)
         return [*self._outcomes(table.rows, table.arguments(kwargs))]
 
-    @overload
-    def iterate(
-        self, hook: Method[P, R | None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Iterator[Outcome[R]]: ...
-    @overload
-    def iterate(
-        self, hook: Function[P, R | None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Iterator[Outcome[R]]: ...
-    @overload
-    def iterate(self, hook: str, /, **kwargs: Any) -> Iterator[Outcome[Any]]: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def iterate(
+            self, hook: Method[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+        ) -> Iterator[Outcome[R]]: ...
+
+        @overload
+        def iterate(
+            self, hook: Function[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+        ) -> Iterator[Outcome[R]]: ...
+
+        @overload
+        def iterate(self, hook: str, /, **kwargs: Any) -> Iterator[Outcome[Any]]: ...
 
     def iterate(self, hook: Any, /, *args: Any, **kwargs: Any) -> Iterator[Outcome[Any]]:
         """Yield the outcomes in call order, calling implementations on demand.
@@ -267,26 +284,30 @@ class Dispatcher:
         table = self._table(hook, args)
         return self._outcomes(table.rows, table.arguments(kwargs))
 
-    @overload
-    def reduce(
-        self,
-        hook: Callable[Concatenate[Any, V, P], R | None],
-        seed: V,
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> V | R: ...
-    @overload
-    def reduce(
-        self,
-        hook: Callable[Concatenate[V, P], R | None],
-        seed: V,
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> V | R: ...
-    @overload
-    def reduce(self, hook: str, seed: Any, /, **kwargs: Any) -> Any: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def reduce(
+            self,
+            hook: Callable[Concatenate[Any, V, P], R | None],
+            seed: V,
+            /,
+            *args: P.args,
+            **kwargs: P.kwargs,
+        ) -> V | R: ...
+
+        @overload
+        def reduce(
+            self,
+            hook: Callable[Concatenate[V, P], R | None],
+            seed: V,
+            /,
+            *args: P.args,
+            **kwargs: P.kwargs,
+        ) -> V | R: ...
+
+        @overload
+        def reduce(self, hook: str, seed: Any, /, **kwargs: Any) -> Any: ...
 
     def reduce(self, hook: Any, seed: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Pass a value through all implementations and return the last result.
@@ -386,24 +407,34 @@ class Dispatcher:
         observation = self._observation
         return () if observation is None else observation.running(longer_than)
 
-    @overload
-    async def acall(
-        self, hook: Method[P, Awaitable[R | None] | None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[R]: ...
-    @overload
-    async def acall(
-        self, hook: Function[P, Awaitable[R | None] | None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[R]: ...
-    @overload
-    async def acall(
-        self, hook: Method[P, R | None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[R]: ...
-    @overload
-    async def acall(
-        self, hook: Function[P, R | None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[R]: ...
-    @overload
-    async def acall(self, hook: str, /, **kwargs: Any) -> list[Any]: ...
+    if TYPE_CHECKING:
+
+        @overload
+        async def acall(
+            self, hook: Method[P, Awaitable[R | None] | None], /, *args: P.args, **kwargs: P.kwargs
+        ) -> list[R]: ...
+
+        @overload
+        async def acall(
+            self,
+            hook: Function[P, Awaitable[R | None] | None],
+            /,
+            *args: P.args,
+            **kwargs: P.kwargs,
+        ) -> list[R]: ...
+
+        @overload
+        async def acall(
+            self, hook: Method[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+        ) -> list[R]: ...
+
+        @overload
+        async def acall(
+            self, hook: Function[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+        ) -> list[R]: ...
+
+        @overload
+        async def acall(self, hook: str, /, **kwargs: Any) -> list[Any]: ...
 
     async def acall(self, hook: Any, /, *args: Any, **kwargs: Any) -> list[Any]:
         """Call every implementation from a coroutine, on asyncio or trio.
@@ -436,24 +467,34 @@ class Dispatcher:
         arguments = table.arguments(kwargs)
         return await self._async_calls.get().results(table, arguments, self._timeout)
 
-    @overload
-    async def aoutcomes(
-        self, hook: Method[P, Awaitable[R | None] | None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[Outcome[R]]: ...
-    @overload
-    async def aoutcomes(
-        self, hook: Function[P, Awaitable[R | None] | None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[Outcome[R]]: ...
-    @overload
-    async def aoutcomes(
-        self, hook: Method[P, R | None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[Outcome[R]]: ...
-    @overload
-    async def aoutcomes(
-        self, hook: Function[P, R | None], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[Outcome[R]]: ...
-    @overload
-    async def aoutcomes(self, hook: str, /, **kwargs: Any) -> list[Outcome[Any]]: ...
+    if TYPE_CHECKING:
+
+        @overload
+        async def aoutcomes(
+            self, hook: Method[P, Awaitable[R | None] | None], /, *args: P.args, **kwargs: P.kwargs
+        ) -> list[Outcome[R]]: ...
+
+        @overload
+        async def aoutcomes(
+            self,
+            hook: Function[P, Awaitable[R | None] | None],
+            /,
+            *args: P.args,
+            **kwargs: P.kwargs,
+        ) -> list[Outcome[R]]: ...
+
+        @overload
+        async def aoutcomes(
+            self, hook: Method[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+        ) -> list[Outcome[R]]: ...
+
+        @overload
+        async def aoutcomes(
+            self, hook: Function[P, R | None], /, *args: P.args, **kwargs: P.kwargs
+        ) -> list[Outcome[R]]: ...
+
+        @overload
+        async def aoutcomes(self, hook: str, /, **kwargs: Any) -> list[Outcome[Any]]: ...
 
     async def aoutcomes(self, hook: Any, /, *args: Any, **kwargs: Any) -> list[Outcome[Any]]:
         """Call every implementation as :meth:`acall` does; return the outcomes.

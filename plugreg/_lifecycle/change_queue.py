@@ -15,8 +15,7 @@ from typing import Any, Final, TypeVar
 from weakref import ref
 
 from plugreg._support.guard import Guard, explain, places_of
-from plugreg._support.lazy import PerProcess
-from plugreg.exceptions import RegistryBusyError
+from plugreg._support.lazy import PerProcess, exceptions
 
 T = TypeVar("T")
 
@@ -179,7 +178,7 @@ class ChangeQueue:
         longest = threading.TIMEOUT_MAX if meanwhile is None else _BETWEEN_LOOKS
         while not _has_ended(change, min(max(0.0, deadline - monotonic()), longest)):
             if monotonic() >= deadline:
-                raise RegistryBusyError(self._wait)
+                raise exceptions.RegistryBusyError(self._wait)
             if meanwhile is not None:
                 meanwhile()
 

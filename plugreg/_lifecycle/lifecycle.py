@@ -18,9 +18,9 @@ from plugreg._lifecycle.snapshot import Built, Remake
 from plugreg._state.ledger import FailureLedger
 from plugreg._state.published import Published, RevisionTracker, StoredRows
 from plugreg._support.frozen import replace
+from plugreg._support.lazy import exceptions
 from plugreg._support.slugs import Slug
 from plugreg.discovery import Sources, forget_folders, restricted
-from plugreg.exceptions import PluginSlugError, StorageError
 from plugreg.records import (
     EMPTY,
     ActivePlugin,
@@ -222,7 +222,7 @@ class LifeCycle:
         Raises PluginSlugError for a slug that is known, and while plugins are being loaded.
         """
         if self._queue.is_inside():
-            raise PluginSlugError(
+            raise exceptions.PluginSlugError(
                 spec.slug,
                 "plugins are being loaded; a plugin brings others with plugreg_plugins()",
             )
@@ -230,7 +230,7 @@ class LifeCycle:
         def change() -> None:
             if spec.slug in self._published.snapshot.plugins:
                 message = "it is the slug of a known plugin; choose another"
-                raise PluginSlugError(spec.slug, message)
+                raise exceptions.PluginSlugError(spec.slug, message)
             self._apply_to({spec.slug}, (*self._manual, spec))
 
         self._run(change)
@@ -295,7 +295,7 @@ class LifeCycle:
         except BaseException as error:
             self._is_behind = True
             # Without the storage the other change continues, and the next change tries again.
-            if not isinstance(error, StorageError):
+            if not isinstance(error, exceptions.StorageError):
                 raise
 
     def _end(self) -> None:

@@ -93,9 +93,10 @@ def load(spec: PluginSpec, rules: HostRules, acceptance: Acceptance) -> Loading:
             stage = Stage.INIT
             plugin = acceptance.make(target, spec)
             # A class may well return something else than an instance of its own.
-            is_plugin = acceptance.is_plugin(plugin)
-            if not is_plugin and (fault := acceptance.refusal(plugin, spec)):
-                raise TypeError(fault)
+            if type(plugin) is not target and not acceptance.is_plugin(plugin):
+                fault = acceptance.refusal(plugin, spec)
+                if fault is not None:
+                    raise TypeError(fault)
     if guard.error is not None:
         failure = PluginFailure.of(stage, spec.slug, guard.error)
         return Loading(held=FAILED, failures=(failure,))

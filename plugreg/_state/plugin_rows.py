@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from plugreg._state.ledger import ScrubberOf, hides_nothing
 from plugreg._state.probe_rows import PROBES
 from plugreg._support.frozen import replace
-from plugreg._support.lazy import PerProcess
+from plugreg._support.lazy import PerProcess, exceptions
 from plugreg._support.slugs import Slug, has_control_characters, has_utf8
-from plugreg.exceptions import PluginActiveError, RecordCorruptError, SettingError, StorageError
 from plugreg.records import EMPTY, Epoch, HostRules, PluginFailure, PluginRow, PluginSpec, Stage
 from plugreg.settings.store import TABLES, VERSIONS
 from plugreg.storage.base import (
@@ -34,6 +33,7 @@ from plugreg.storage.base import (
 
 if TYPE_CHECKING:
     from plugreg._support.redact import Scrubber
+    from plugreg.exceptions import RecordCorruptError
     from plugreg.storage import Storage, Transaction
 
 COUNTERS: Final = "counters"
@@ -162,23 +162,29 @@ class PluginRows:
         """Do as :meth:`remember`, and return the rows of these plugins, reading no others."""
         rows: dict[Slug, PluginRow] = {}
         with self._storage.transaction() as transaction:
+            last: int | None = None
             for spec in specs:
                 before = _stored_row(transaction, spec.slug)
-                row = before or _row_of(spec)
-                if _is_due(spec, before, rules, again=again):
-                    active = rules.wants(spec.slug, _counted(before, again=again))
-                    row = replace(
-                        row,
-                        active=active,
-                        name=spec.name,
-                        distribution=spec.distribution,
-                        is_forgotten=row.is_forgotten and not active,
-                    )
+                if before is not None and not _is_due(spec, before, rules, again=again):
+                    rows[spec.slug] = before
+                    continue
+                if before is None:
                     try:
-                        row = _put(transaction, row)
-                    except RecordCorruptError:
+                        last = (_last_number(transaction) if last is None else last) + 1
+                    except exceptions.RecordCorruptError:
                         continue  # It is stored once its number is known to be new.
-                rows[spec.slug] = row
+                active = rules.wants(spec.slug, _counted(before, again=again))
+                row = rows[spec.slug] = PluginRow(
+                    slug=spec.slug,
+                    pk=last or 0 if before is None else before.pk,
+                    active=active,
+                    name=spec.name,
+                    distribution=spec.distribution,
+                    is_forgotten=before is not None and before.is_forgotten and not active,
+                )
+                _put(transaction, row)
+            if last is not None:
+                transaction.put(COUNTERS, "pk", {"last": last})
         return rows
 
     def rename(self, names: Mapping[Slug, str]) -> None:
@@ -227,7 +233,7 @@ class PluginRows:
                 # A damaged row says nothing, and deleting is the way to get rid of it.
                 row = _stored_row(transaction, slug)
                 if row is not None and row.active:
-                    raise PluginActiveError(slug)
+                    raise exceptions.PluginActiveError(slug)
                 prefixes = dict.fromkeys((*TABLES, LOADING), f"{slug}:")
                 prefixes[TABLE] = f"{PLUGINS}{slug}."
                 tables = ("plugins", "metadata", VERSIONS, PROBES, SERVED)
@@ -287,7 +293,7 @@ class PluginRows:
                 new = {**before, **data} if merge else data
                 fault = _secret_fault(new, scrubber) or _length_fault(new)
                 if fault is not None:
-                    raise SettingError("metadata", fault)
+                    raise exceptions.SettingError("metadata", fault)
                 transaction.put("metadata", slug, {"metadata": new})
                 stored = _parse_metadata(slug, transaction.get("metadata", slug) or {})
             self._metadata = MappingProxyType({**self._metadata, slug: stored})
@@ -323,7 +329,7 @@ def _stored_row(
     try:
         with readable("plugins", slug):
             return _parse_row(slug, row)
-    except RecordCorruptError as error:
+    except exceptions.RecordCorruptError as error:
         if is_damage_raised:
             raise
         return _damaged_row(error)
@@ -340,19 +346,24 @@ def _row_of(spec: PluginSpec) -> PluginRow:
     )
 
 
-def _put(transaction: Transaction, row: PluginRow) -> PluginRow:
-    """Write a row, and return it as it is then. The first row of a plugin gets the next number.
+def _put(transaction: Transaction, row: PluginRow) -> None:
+    """Write a row. The first row of a plugin gets the next number.
 
     Raises RecordCorruptError where the last number cannot be read.
     """
     if row.pk == 0:
-        with readable(COUNTERS, "pk"):
-            last = field(transaction.get(COUNTERS, "pk") or {"last": 0}, "last", int)
+        last = _last_number(transaction)
         transaction.put(COUNTERS, "pk", {"last": last + 1})
         row = replace(row, pk=last + 1)
     record = {name: getattr(row, name) for name in ("pk", "active", "name", "distribution")}
     transaction.put("plugins", row.slug, record | ({_FORGOTTEN: True} if row.is_forgotten else {}))
-    return row
+
+
+def _last_number(transaction: Transaction) -> int:
+    """Return the number of the plugin that was seen last for the first time."""
+    with readable(COUNTERS, "pk"):
+        last: int = field(transaction.get(COUNTERS, "pk") or {"last": 0}, "last", int)
+        return last
 
 
 def _counted(row: PluginRow | None, *, again: bool) -> PluginRow | None:
@@ -397,17 +408,17 @@ def _parse_metadata(_slug: str, row: Record) -> dict[str, Any]:
 def _copy_metadata(slug: str, data: Any) -> dict[str, Any]:
     """Return a copy of metadata to store. Raises SettingError if it cannot be stored."""
     if not isinstance(data, Mapping):
-        raise SettingError("metadata", "Metadata must be a python dict object")
+        raise exceptions.SettingError("metadata", "Metadata must be a python dict object")
     try:
         copied: dict[str, Any] = checked_copy("metadata", slug, {"metadata": {**data}})["metadata"]
-    except StorageError as error:
-        raise SettingError("metadata", _NOT_STORABLE) from error
+    except exceptions.StorageError as error:
+        raise exceptions.SettingError("metadata", _NOT_STORABLE) from error
     from plugreg._support.redact import strings_in
 
     if any(map(has_control_characters, strings_in(copied))):
         from plugreg._support.strings import CONTROL_CHARACTERS
 
-        raise SettingError("metadata", CONTROL_CHARACTERS)
+        raise exceptions.SettingError("metadata", CONTROL_CHARACTERS)
     return copied
 
 

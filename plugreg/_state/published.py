@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from plugreg._state.plugin_rows import COUNTERS, PluginRows
 from plugreg._state.probe_rows import ProbeRows
 from plugreg._support.frozen import Frozen, NamedTuple, replace
+from plugreg._support.lazy import exceptions
 from plugreg._support.slugs import Slug
-from plugreg.exceptions import RecordCorruptError, RegistryNotReady
 from plugreg.records import (
     Epoch,
     HostRules,
@@ -20,6 +21,9 @@ from plugreg.records import (
     Stage,
 )
 from plugreg.settings.store import SettingsStore
+
+if TYPE_CHECKING:
+    from plugreg.exceptions import RecordCorruptError
 
 
 class Published:
@@ -46,9 +50,9 @@ class Published:
             RegistryNotReady: Before load and after close.
         """
         if self.is_closed:
-            raise RegistryNotReady("closed", "make a new one")
+            raise exceptions.RegistryNotReady("closed", "make a new one")
         if not self.is_loaded:
-            raise RegistryNotReady
+            raise exceptions.RegistryNotReady
         return self.snapshot
 
     def check_loaded(self) -> None:

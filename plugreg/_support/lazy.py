@@ -1,11 +1,25 @@
-"""Attributes, and objects of each process, that are created at their first use."""
+"""Attributes, objects of each process, and errors, that are created at their first use."""
 
 from __future__ import annotations
 
 import os
 import weakref
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from plugreg import exceptions as exceptions  # noqa: PLC0414 - it is exported
+else:
+
+    class _Exceptions:
+        def __getattr__(self, name: str) -> object:
+            from plugreg import exceptions as module
+
+            return getattr(module, name)
+
+    # Making a class for each error takes a twelfth of a start, which raises none of them.
+    exceptions = _Exceptions()
+"""`plugreg.exceptions`, imported when the first of its errors is named."""
 
 T = TypeVar("T")
 

@@ -340,7 +340,7 @@ class _Scan:
 
 
 # Windows alone knows the first, and needs it; the second it does not know, and has no need of.
-_FLAGS: Final[int] = getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+READ_FLAGS: Final[int] = getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def _kind(finder: Any) -> str:
@@ -391,7 +391,7 @@ def contents(file: str) -> tuple[int, str]:
         UnicodeError: If it is not UTF-8.
     """
     # Without a file object this takes half the time, and a special file does not block.
-    descriptor = os.open(file, os.O_RDONLY | _FLAGS)
+    descriptor = os.open(file, os.O_RDONLY | READ_FLAGS)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

@@ -6,6 +6,7 @@ import copy
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from pluggy import HookCaller, HookImpl
@@ -14,8 +15,8 @@ from pluggy._hooks import _SubsetHookCaller
 from pluggy._manager import _static_hook_attr
 
 from plugreg._support.guard import Guard, safe_repr, safe_str
+from plugreg._support.lazy import exceptions
 from plugreg._support.slugs import near
-from plugreg.exceptions import UnknownHookError
 from plugreg.hooks._exchanging import (
     Caller,
     ExchangingManager,
@@ -498,7 +499,7 @@ class PluginManager(ExchangingManager):
 def _find_functions(manager: PluginManager, plugin: Any) -> Iterable[MarkedFunction]:
     """Find the implementations of a plugin, by name; a host may parse in its own way."""
     if getattr(manager.parse_hookimpl_opts, "__func__", None) is PluginManager.parse_hookimpl_opts:
-        found = find_at_once(plugin, Marks(_markers(manager), manager.implicit_prefix))
+        found = find_at_once(plugin, _marks_of(manager.project_name, manager.implicit_prefix))
         if found is not None:
             return found
     return _find_one_by_one(manager, plugin)
@@ -518,12 +519,13 @@ def _find_one_by_one(manager: PluginManager, plugin: Any) -> Iterator[MarkedFunc
 
 def _is_by_prefix(manager: PluginManager, impl: HookImpl) -> bool:
     """Return whether the host's prefix alone makes a function an implementation."""
-    marks = Marks(_markers(manager), None)
+    marks = _marks_of(manager.project_name, None)
     return manager.implicit_prefix is not None and marks.options("", impl.function) is None
 
 
-def _markers(manager: PluginManager) -> tuple[str, str]:
-    return f"{manager.project_name}_impl", "plugreg_impl"
+@lru_cache(maxsize=8)
+def _marks_of(host: str, prefix: str | None) -> Marks:
+    return Marks((f"{host}_impl", "plugreg_impl"), prefix)
 
 
 def _any_wrapper() -> Iterator[None]:
@@ -574,7 +576,7 @@ def _make_table(manager: PluginManager, hook: Any) -> HookTable:
     if isinstance(hook, str):
         caller = find_caller(manager, hook)
         if caller is None:
-            raise UnknownHookError(hook, near(hook, _hook_names(manager)))
+            raise exceptions.UnknownHookError(hook, near(hook, _hook_names(manager)))
         table = tables[hook] = HookTable(caller, manager._plugreg.around)
         return table
     name = getattr(hook, "__name__", None)

@@ -52,24 +52,27 @@ if TYPE_CHECKING:
         specname: str | None
 
 
-@overload
-def hookimpl(
-    function: F,
-    /,
-    *,
-    before: Names = ...,
-    after: Names = ...,
-    **options: Unpack[ImplOptions],
-) -> F: ...
-@overload
-def hookimpl(
-    function: None = ...,
-    /,
-    *,
-    before: Names = ...,
-    after: Names = ...,
-    **options: Unpack[ImplOptions],
-) -> Callable[[F], F]: ...
+if TYPE_CHECKING:
+
+    @overload
+    def hookimpl(
+        function: F,
+        /,
+        *,
+        before: Names = ...,
+        after: Names = ...,
+        **options: Unpack[ImplOptions],
+    ) -> F: ...
+
+    @overload
+    def hookimpl(
+        function: None = ...,
+        /,
+        *,
+        before: Names = ...,
+        after: Names = ...,
+        **options: Unpack[ImplOptions],
+    ) -> Callable[[F], F]: ...
 
 
 def hookimpl(
@@ -109,30 +112,33 @@ def hookimpl(
     return decorate if function is None else decorate(function)
 
 
-@overload
-def hookspec(
-    function: F,
-    firstresult: bool = ...,
-    historic: bool = ...,
-    warn_on_impl: Warning | None = ...,
-    warn_on_impl_args: Mapping[str, Warning] | None = ...,
-    *,
-    since: str | None = ...,
-    deprecated: str | None = ...,
-    removed: str | None = ...,
-) -> F: ...
-@overload
-def hookspec(
-    function: None = ...,
-    firstresult: bool = ...,
-    historic: bool = ...,
-    warn_on_impl: Warning | None = ...,
-    warn_on_impl_args: Mapping[str, Warning] | None = ...,
-    *,
-    since: str | None = ...,
-    deprecated: str | None = ...,
-    removed: str | None = ...,
-) -> Callable[[F], F]: ...
+if TYPE_CHECKING:
+
+    @overload
+    def hookspec(
+        function: F,
+        firstresult: bool = ...,
+        historic: bool = ...,
+        warn_on_impl: Warning | None = ...,
+        warn_on_impl_args: Mapping[str, Warning] | None = ...,
+        *,
+        since: str | None = ...,
+        deprecated: str | None = ...,
+        removed: str | None = ...,
+    ) -> F: ...
+
+    @overload
+    def hookspec(
+        function: None = ...,
+        firstresult: bool = ...,
+        historic: bool = ...,
+        warn_on_impl: Warning | None = ...,
+        warn_on_impl_args: Mapping[str, Warning] | None = ...,
+        *,
+        since: str | None = ...,
+        deprecated: str | None = ...,
+        removed: str | None = ...,
+    ) -> Callable[[F], F]: ...
 
 
 def hookspec(

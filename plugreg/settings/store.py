@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from weakref import WeakValueDictionary
 
 from plugreg._support.guard import explain
-from plugreg._support.lazy import PerProcess
-from plugreg.exceptions import EncryptionError, RecordCorruptError, SettingError, StorageError
+from plugreg._support.lazy import PerProcess, exceptions
 from plugreg.records import EMPTY, PluginFailure
 from plugreg.settings.values import (
     FIRST_VERSION,
@@ -32,6 +31,7 @@ from plugreg.storage.base import Record, field, parse_records, readable
 if TYPE_CHECKING:
     from plugreg._support.redact import Scrubber
     from plugreg.encryption import Encryption
+    from plugreg.exceptions import RecordCorruptError
     from plugreg.settings.definition import SettingDefinition
     from plugreg.settings.plugin_values import PluginValues
     from plugreg.storage import Storage, Transaction
@@ -187,7 +187,7 @@ class SettingsStore:
             if not self.exchange(slug, before, after):
                 before = self.read_stored(slug)
                 self.exchange(slug, before, values.with_protection(before))
-        except StorageError as error:
+        except exceptions.StorageError as error:
             _logger.warning(
                 "values of plugin %r are protected by now, but not where they are stored: %s",
                 slug,
@@ -271,7 +271,7 @@ class SettingsStore:
                     found = version
                 fault = _version_fault(found, version, values.declared.version)
                 if fault is not None:
-                    raise SettingError(key, fault)
+                    raise exceptions.SettingError(key, fault)
                 # Looked up here, since the plugin may have been reloaded while others wrote.
                 is_protected = definition.protected or values.was_protected(user, key)
                 value = StoredValue(text, is_protected, is_json) if text else None
@@ -353,7 +353,7 @@ class SettingsStore:
             EncryptionError: If no key decrypts a row. Nothing has changed then.
         """
         if self._encryption is None:
-            raise StorageError(
+            raise exceptions.StorageError(
                 "there are no keys to encrypt with; give the registry encryption=Encryption([key])"
             )
         changed = 0
@@ -377,9 +377,9 @@ class SettingsStore:
                     )
                     try:
                         token = encrypt(text)
-                    except EncryptionError as error:
+                    except exceptions.EncryptionError as error:
                         subject = f"record {row_key!r} of table {table!r}"
-                        raise EncryptionError(subject, error.keys) from None
+                        raise exceptions.EncryptionError(subject, error.keys) from None
                     new = {**row, "value": token, "protected": True, "encrypted": True}
                     transaction.put(table, row_key, new)
                     changed += 1
@@ -459,7 +459,7 @@ class SettingsStore:
             )
         try:
             return self._encryption.decrypt(token), ""
-        except EncryptionError:
+        except exceptions.EncryptionError:
             return "", (
                 "it is stored encrypted, and none of the registry's keys opens it; "
                 "add the key that it was written with, or set the value again"

@@ -13,11 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from plugreg._support.lazy import PerProcess
+from plugreg._support.lazy import PerProcess, exceptions
 from plugreg._support.slugs import has_utf8
-from plugreg.exceptions import RecordCorruptError, StorageError, StorageLockedError
+
+if TYPE_CHECKING:
+    from plugreg.exceptions import RecordCorruptError
 
 T = TypeVar("T")
 
@@ -89,7 +91,7 @@ _UNREADABLE: Final = (KeyError, TypeError, ValueError, OverflowError)
 
 
 def _damage(table: str, key: str, error: BaseException) -> RecordCorruptError:
-    return RecordCorruptError(table, key, f"{type(error).__name__}: {error}")
+    return exceptions.RecordCorruptError(table, key, f"{type(error).__name__}: {error}")
 
 
 def parse_records(
@@ -149,12 +151,12 @@ def checked_copy(table: str, key: str, record: Record) -> Record:
     """
     for word, name, longest in (("table", table, MAX_TABLE_BYTES), ("key", key, MAX_KEY_BYTES)):
         if type(name) is not str or not has_utf8(name):
-            raise StorageError(
+            raise exceptions.StorageError(
                 f"record {key!r} of table {table!r} was refused: its {word} must be a str "
                 f"that has a UTF-8 form"
             )
         if len(name) * 4 > longest and len(name.encode()) > longest:
-            raise StorageError(
+            raise exceptions.StorageError(
                 f"a record was refused: its {word}, which begins with {name[:40]!r}, has "
                 f"{len(name.encode())} bytes of UTF-8, but may have at most {longest}"
             )
@@ -166,7 +168,7 @@ def checked_copy(table: str, key: str, record: Record) -> Record:
         *place, reason = refused.args
         shown = "".join(place[:5]) + ("…" if len(place) > 5 else "")
         where = f"at {shown} " if shown else ""
-        raise StorageError(
+        raise exceptions.StorageError(
             f"record {key!r} of table {table!r} was refused: {where}{reason}; "
             f"a record is a dict of JSON values with string keys"
         ) from None
@@ -257,7 +259,7 @@ class Gate:
     def require_open(self) -> None:
         """Raise StorageError if the storage was closed."""
         if self._closed:
-            raise StorageError("the storage is closed; open it again to use it")
+            raise exceptions.StorageError("the storage is closed; open it again to use it")
 
     def is_inside(self) -> bool:
         """Return whether this thread is inside, or was when its process was forked."""
@@ -277,7 +279,7 @@ class Gate:
         process, seconds = os.getpid(), self._timeout
         deadline = time.monotonic() + (math.inf if seconds is None else seconds)
         if self.is_inside():
-            raise StorageError(
+            raise exceptions.StorageError(
                 "a transaction cannot begin inside another one of the same storage and thread; "
                 "use the one that is open, or let it end first"
                 if self._inside.process == process
@@ -289,7 +291,7 @@ class Gate:
             # Acquired inside, so that an interrupt right after it does not leave it held. An RLock
             # knows its holder, so it can be released without knowing how far this has come.
             if not lock.acquire(timeout=-1 if seconds is None else seconds):
-                raise StorageLockedError(self._lock, seconds or 0)
+                raise exceptions.StorageLockedError(self._lock, seconds or 0)
             self.require_open()
             self._inside.process = process
             yield deadline

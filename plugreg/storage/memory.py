@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from plugreg._support.frozen import NamedTuple
-from plugreg.exceptions import RecordCorruptError, StorageError
+from plugreg._support.lazy import exceptions
 from plugreg.storage.base import (
     Changes,
     DamagedRecord,
@@ -101,7 +101,7 @@ class BufferedTransaction:
         copy = checked_copy(table, key, record)
         before = self._peek(table, key)
         if isinstance(before, DamagedRecord):
-            raise RecordCorruptError(table, key, before.reason)
+            raise exceptions.RecordCorruptError(table, key, before.reason)
         self.changes.setdefault(table, {})[key] = copy
 
     def delete(self, table: str, key: str) -> bool:
@@ -119,9 +119,9 @@ class BufferedTransaction:
     def require_usable(self) -> None:
         """Raise StorageError after the end, and in a process that was forked meanwhile."""
         if self._ended:
-            raise StorageError("this transaction has ended; begin another one")
+            raise exceptions.StorageError("this transaction has ended; begin another one")
         if os.getpid() != self._process:
-            raise StorageError(
+            raise exceptions.StorageError(
                 "this transaction belongs to the process that began it; "
                 "begin another one in a process that was forked from it"
             )
