@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 import plugreg
-from plugreg import records
+from plugreg import exceptions, records
 from plugreg._calls import outcome
+from plugreg._support import lazy
 from plugreg.settings import definition
 
 HEAVY = ("pydantic", "tinydb", "importlib_metadata", "sqlalchemy", "packaging.requirements")
@@ -213,12 +214,35 @@ print(json.dumps(sorted(name for name in sys.modules if name.startswith("plugreg
 
         assert found == ["base", "mail", 1]
 
+    def test_the_first_error_brings_in_the_errors(self):
+        """A start raises none of them; what a caller catches by its name is what is raised."""
+        found = run(
+            """
+            import json, sys
+            import plugreg
+            registry = plugreg.PluginRegistry("shop")
+            registry.load()
+            before = "plugreg.exceptions" in sys.modules
+            try:
+                registry.get("tea")
+            except plugreg.PluginNotFoundError as error:
+                print(json.dumps([before, type(error).__module__, error.slug]))
+            """
+        )
+
+        assert found == [False, "plugreg.exceptions", "tea"]
+
     def test_names_that_come_late_are_those_of_their_modules(self):
         """Names that are imported at their first use are offered like the rest."""
         for name in ("LoadReport", "PluginFailure", "PluginRecord", "PluginState", "Stage"):
             assert getattr(plugreg, name) is getattr(records, name)
         assert plugreg.SettingDefinition is definition.SettingDefinition
         assert plugreg.Outcome is outcome.Outcome
+        errors = {name for name in plugreg.__all__ if name in vars(exceptions)}
+        assert len(errors) > 30
+        for name in errors:
+            assert getattr(plugreg, name) is getattr(exceptions, name)
+            assert getattr(lazy.exceptions, name) is getattr(exceptions, name)
         assert set(plugreg.__all__) <= set(dir(plugreg))
 
     def test_the_annotations_of_a_plugin_can_be_evaluated(self):

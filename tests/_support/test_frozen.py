@@ -13,7 +13,8 @@ from typing import ClassVar, Generic, TypeVar
 import pytest
 
 from plugreg._support import frozen
-from plugreg._support.frozen import Frozen, replace
+from plugreg._support.frozen import Frozen, NamedTuple, replace
+from plugreg._support.guard import _is_own
 
 T = TypeVar("T")
 
@@ -283,3 +284,45 @@ def test_annotations_may_be_types():
     assert repr(cls(name="Earl")).endswith("sugar=1)")
     assert (cls.milk, cls(name="Earl", sugar=2).sugar) == (5, 2)
     assert [found.name for found in dataclasses.fields(cls)][-1] == "sugar"
+
+
+def places(prefix):
+    """Make a class of named tuples, in which nothing was made yet."""
+
+    class Place(NamedTuple):
+        """A tuple with names."""
+
+        shelf: str
+        row: int = 2
+        notes: tuple[str, ...] = ()
+
+        @property
+        def label(self):
+            return f"{prefix}{self.shelf}{self.row}"
+
+    return Place
+
+
+def test_tuples_take_the_arguments_of_named_tuples():
+    """By position, by name and by default, the first time and after many were made."""
+    cls = places("at ")
+
+    for _ in range(frozen._MANY + 3 if frozen._MANY < 1000 else 3):
+        place = cls("a", notes=("x",))
+        assert place == ("a", 2, ("x",))
+        assert (place.shelf, place.row, place.label) == ("a", 2, "at a2")
+        assert cls("a", 3) == cls(shelf="a", row=3) == cls._make(("a", 3)) == ("a", 3, ())
+        assert place._replace(row=4) == ("a", 4, ("x",))
+        assert copy.copy(place) == place
+        assert type(copy.deepcopy(place)) is cls
+        for positional, named in ((), {}), (("a", 1, (), 2), {}), (("a",), {"shelf": "b"}):
+            with pytest.raises(TypeError):
+                cls(*positional, **named)
+        with pytest.raises(TypeError):
+            cls("a", colour="red")
+
+
+def test_constructors_that_are_compiled_are_those_of_plugreg():
+    """A record of a failure leaves their frames out, as all of plugreg's own."""
+    for make in (frozen._compiled(Tea), frozen._compiled_new(places(""))):
+        assert _is_own(make.__code__)

@@ -119,6 +119,19 @@ def test_a_distribution_that_is_gone(site):
     assert facts.describe(spec) == PluginFacts()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_what_is_no_file_is_not_waited_for(site):
+    """A pipe and a folder in place of METADATA give no facts."""
+    for place, make in (("pipe", os.mkfifo), ("folder", os.mkdir)):
+        path = site.dist(f"shop-{place}", "1.0", {GROUP: {place: "m:A"}})
+        (path / "METADATA").unlink()
+        make(path / "METADATA")
+
+    specs = discover(GROUP, [str(site.folder)])
+
+    assert [facts.describe(spec) for spec in specs] == [PluginFacts()] * 2
+
+
 def test_a_large_description_is_not_read(site):
     """The memory taken does not grow with the description."""
     metadata = b"Summary: short\n\n" + b"word " * 2_000_000
