@@ -174,11 +174,15 @@ def _facts(found: Iterable[tuple[str, str]]) -> PluginFacts:
     )
 
 
+_SPECIAL: Final = frozenset(',"(\\')
+"""The characters of addresses that are more than one name and one address."""
+
+
 def _people(addresses: str | None) -> str | None:
     """Return the names in an Author-email, or the addresses of authors without a name."""
     if addresses is None:
         return None
-    if not any(character in addresses for character in ',"(\\'):
+    if _SPECIAL.isdisjoint(addresses):
         # The usual single author is read without the import of email.utils.
         name, _, rest = addresses.partition("<")
         return name.strip() or rest.strip(" >") or None

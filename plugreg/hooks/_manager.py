@@ -401,11 +401,15 @@ class PluginManager(ExchangingManager):
         found = self._plugreg.taken.get(slug)
         if found is None:
             return ()
-        known = [hook_name for hook_name in _hook_names(self) if has_spec(self, hook_name)]
+        unknown = [
+            hook_name
+            for hook_name, impl in found.pairs
+            if not (has_spec(self, hook_name) or impl.optionalhook or _is_by_prefix(self, impl))
+        ]
+        known = [name for name in _hook_names(self) if has_spec(self, name)] if unknown else ()
         return tuple(
             f"unknown hook {hook_name!r}, which no specification asks for{near(hook_name, known)}"
-            for hook_name, impl in found.pairs
-            if not (impl.optionalhook or has_spec(self, hook_name) or _is_by_prefix(self, impl))
+            for hook_name in unknown
         )
 
     def spec_function(self, name: str) -> Callable[..., Any] | None:

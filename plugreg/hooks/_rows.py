@@ -19,6 +19,8 @@ ABSENT: Final = object()
 """Placeholder of an argument that a call of a hook without a spec does not pass."""
 
 
+_ASYNC: Final = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+
 Pick = Callable[[Mapping[str, Any]], tuple[Any, ...]]
 """Returns the values that a function takes of the arguments of a call."""
 
@@ -116,12 +118,21 @@ def make_row(impl: HookImpl, hook: str, known: Container[str], *, may_lack: bool
         if not _takes_by_place(impl, optional):
             twin = _pass_by_keyword(twin, len(impl.argnames), optional)
         function = BothWays(function, twin)
-    elif inspect.iscoroutinefunction(impl.function) or inspect.isasyncgenfunction(impl.function):
+    elif _is_async(impl.function):
         function = AsyncOnly(function, getattr(impl.function, "__qualname__", ""))
     elif impl.hookwrapper:
         function = _make_new_style(function)
     takes = (*impl.argnames, *optional)
     return Row(slug_of(impl), hook, function, takes, _make_pick(takes))
+
+
+def _is_async(function: Any) -> bool:
+    """Return whether a function is a coroutine function or an async generator function."""
+    plain = function.__func__ if type(function) is MethodType else function
+    if type(plain) is FunctionType and not plain.__code__.co_flags & _ASYNC:
+        # Marked by inspect.markcoroutinefunction, it is one all the same.
+        return hasattr(plain, "_is_coroutine_marker") and inspect.iscoroutinefunction(function)
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
 def _async_twin(function: Any) -> Any:

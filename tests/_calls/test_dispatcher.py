@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
+import inspect
 import itertools
 import pickle
 import sys
@@ -438,6 +439,22 @@ class TestFaults:
 
         assert bench.faults == [("bad", "price", "TypeError")]
         assert "is async" in bench.failures[0].message
+
+    @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python marks none")
+    def test_an_implementation_that_is_marked_as_async(self, bench):
+        """It is none of a synchronous call's either, and its code does not run."""
+        called = []
+
+        @inspect.markcoroutinefunction
+        def price(item):
+            called.append(item)
+
+        bench.add(bad=price)
+
+        bench.call(Hooks.price, item="tea")
+
+        assert bench.faults == [("bad", "price", "TypeError")]
+        assert called == []
 
     @pytest.mark.parametrize("old", [True, False])
     def test_an_async_wrapper(self, bench, old):
