@@ -28,7 +28,8 @@ from plugreg._support.lazy import lazy
 
 __all__ = ["Frozen", "FrozenType", "NamedTuple", "arguments", "replace"]
 
-T = TypeVar("T", bound="Frozen")
+if TYPE_CHECKING:
+    T = TypeVar("T", bound="Frozen")
 
 _MANY: Final = 100
 """Number of objects of a class after which compiling a constructor pays off."""
