@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Final, TypeAlias
+from typing import Any
 
 from plugreg import exceptions
 from plugreg._lifecycle.catalogue import Selection
 from plugreg._state.probe_report import ProbeFailedError, ProbeUnavailableError
 from plugreg._support.guard import safe_str
 from plugreg.api import models
-from plugreg.api.access import READ, STAFF, SUPERUSER, Grade
+from plugreg.api.access import READ, STAFF, SUPERUSER
 from plugreg.api.bodies import read_json
 from plugreg.api.errors import ConflictError, InvalidError
 from plugreg.api.operations import (
@@ -22,15 +21,9 @@ from plugreg.api.operations import (
     operation,
     update_operation,
 )
-from plugreg.records import FAILED, KnownPlugin, PluginRecord, PluginState
+from plugreg.api.plugin_fields import extension_of, plugin_config
+from plugreg.records import PluginRecord, PluginState
 from plugreg.selection import ORDERINGS, Filters
-
-_Extension: TypeAlias = Callable[[PluginRecord], dict[str, Any]]
-
-_META: Final = (
-    *("slug", "human_name", "description", "author", "pub_date"),
-    *("version", "website", "license", "package_path", "settings_url"),
-)
 
 
 @operation(
@@ -60,11 +53,11 @@ def list_plugins(call: OperationCall) -> models.PaginatedPluginConfigList:
         InvalidError: If the list cannot be ordered as requested.
     """
     rows, links = _select(call)
-    extend = _extension(call)
+    extend = extension_of(call)
     # A record costs more than a line of the snapshot, which says all of most inactive plugins.
     report_of = call.service.registry.catalogue.report_of
     results = [
-        _plugin_config(
+        plugin_config(
             call,
             rows[index]
             if extend or known.state is PluginState.ACTIVE or report_of(known) is not None
@@ -322,107 +315,7 @@ def shown(call: OperationCall, record: PluginRecord) -> models.PluginConfig:
         call: The call.
         record: The plugin.
     """
-    return call.answer(models.PluginConfig, _plugin_config(call, record, _extension(call)))
-
-
-def _plugin_config(
-    call: OperationCall, plugin: KnownPlugin | PluginRecord, extend: _Extension | None
-) -> dict[str, Any]:
-    """Return the fields of a plugin; a record has more to show than a known plugin."""
-    meta: dict[str, Any] = dict.fromkeys(_META)
-    mixins: dict[str, Any] = {}
-    further: dict[str, Any] = {}
-    if isinstance(plugin, PluginRecord):
-        mixins = {key: {"key": key, "human_name": name} for key, name in plugin.mixins.items()}
-        if plugin.active:
-            meta = _meta(call, plugin)
-        further = {} if extend is None else extend(plugin)
-    return {
-        "pk": plugin.pk,
-        "key": plugin.slug,
-        "name": plugin.name,
-        "package_name": plugin.distribution,
-        "active": plugin.wanted,
-        "meta": meta,
-        "mixins": mixins,
-        "is_builtin": plugin.is_builtin,
-        "is_sample": plugin.is_sample,
-        "is_installed": plugin.is_installed,
-        "is_package": plugin.is_package,
-        "is_mandatory": plugin.is_mandatory,
-        **further,
-    }
-
-
-def _extension(call: OperationCall) -> _Extension | None:
-    """Return a source of the further fields of the extended API, all as of the same moment."""
-    if not call.service.extended:
-        return None
-    registry = call.service.registry
-    running = [frozenset(process.active) for process in registry.shared.processes()]
-    needs_of = registry.catalogue.requirements()
-    requires: dict[str, tuple[str, ...]] = {str(slug): needs for slug, needs in needs_of.items()}
-    required_by: dict[str, list[str]] = {}
-    for slug, needs in requires.items():
-        for need in needs:
-            required_by.setdefault(need, []).append(slug)
-    counts: dict[str, int] = {}
-    for failure in registry.shared.failures():
-        counts[failure.slug] = counts.get(failure.slug, 0) + failure.count
-
-    def fields(record: PluginRecord) -> dict[str, Any]:
-        slug = record.slug
-        serving = sum(slug in active for active in running)
-        return {
-            "state": str(record.state),
-            "reason": _reason(call, record),
-            "wanted": record.wanted,
-            "version": record.version,
-            "requires": list(requires.get(slug, ())),
-            "required_by": sorted(required_by.get(slug, ())),
-            "failures": counts.get(slug, 0),
-            "circuit": record.circuit,
-            "isolated": record.isolated,
-            "processes": {"serving": serving, "live": len(running)},
-        }
-
-    return fields
-
-
-def _reason(call: OperationCall, record: PluginRecord) -> str:
-    """Return why a plugin is not active; the message of a fault is for superusers alone."""
-    is_fault = record.state is PluginState.FAILED and bool(record.errors)
-    return record.reason if call.actor.grade is Grade.SUPERUSER or not is_fault else FAILED.reason
-
-
-def _meta(call: OperationCall, record: PluginRecord) -> Any:
-    published = record.published
-    meta = {
-        "slug": record.slug,
-        "human_name": record.title,
-        "description": record.description or record.name,
-        "author": record.author or "No author found",
-        "pub_date": None if published is None else str(published),
-        "version": record.version,
-        "website": record.website,
-        "license": record.license,
-        "package_path": _package_path(call, record),
-        "settings_url": call.service.url_of(call.service.settings_url, record),
-    }
-    return call.service.registry.config.scrubbed(record.slug, meta)
-
-
-def _package_path(call: OperationCall, record: PluginRecord) -> str | None:
-    """Return the module of a plugin, or its file: from its source's folder on, but for superusers.
-
-    The folders of a server are not for every reader.
-    """
-    if record.path is None:
-        return record.module
-    if call.actor.grade is Grade.SUPERUSER:
-        return str(record.path)
-    is_package = record.path.name == "__init__.py"
-    return "/".join(record.path.parts[-3 if is_package else -2 :])
+    return call.answer(models.PluginConfig, plugin_config(call, record, extension_of(call)))
 
 
 def _split_names(value: str | None) -> list[str]:
