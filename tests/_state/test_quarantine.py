@@ -274,13 +274,13 @@ def test_a_plugin_that_goes_on_when_it_is_told_to_end(shop):
     """The process ends once the plugin is loaded, and at once when it is told so again."""
     shop.plugin(
         "stubborn",
-        "import time\nprint('loading', flush=True)\n"
-        "while True:\n    try:\n        time.sleep(600)\n"
+        "import time\nfor word in ('loading', ''):\n    try:\n"
+        "        print(word, flush=True)\n        time.sleep(600)\n"
         "    except BaseException:\n        print('caught', flush=True)",
     )
     with run_until_loading(shop, "activate stubborn") as process:
         process.send_signal(signal.SIGTERM)
-        assert process.stdout.readline() == "caught\n"
+        assert [process.stdout.readline() for _ in range(2)] == ["caught\n", "\n"]
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=LONG) == -signal.SIGTERM
 
