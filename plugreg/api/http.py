@@ -20,6 +20,7 @@ from plugreg.api import errors
 from plugreg.api.access import ANY, READ, Actor
 from plugreg.api.bodies import LONGEST, file_refused, is_form, read_body, read_pairs
 from plugreg.api.models import Model
+from plugreg.api.openapi import describe_forms
 from plugreg.api.operations import PAGING, Operation, refusal_of
 from plugreg.api.plugin_api import PluginAPI
 from plugreg.assets import BLOCK
@@ -311,10 +312,11 @@ def with_head(methods: Collection[str]) -> list[str]:
 
 
 def _answer_options(methods: Mapping[str, Operation[Any]], actor: Actor) -> Response:
-    """Answer OPTIONS with the methods that this actor may use at a path, and no others."""
-    usable = [method for method, operation in methods.items() if operation.access.allows(actor)]
-    allow = ", ".join(with_head(["OPTIONS", *usable]))
-    return Response(204, {"Allow": allow, "Cache-Control": "no-store"})
+    """Answer OPTIONS with the operations that this actor may use at a path, and no others."""
+    usable = [operation for operation in methods.values() if operation.access.allows(actor)]
+    allow = with_head(["OPTIONS", *(operation.method for operation in usable)])
+    described = describe_forms(next(iter(methods.values())).path, usable)
+    return _json(200, described, {"Allow": ", ".join(allow)})
 
 
 def check_site(request: Request, trusted: Collection[str]) -> None:

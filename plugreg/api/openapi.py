@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from the table of operations."""
+"""Descriptions of the table of operations: the OpenAPI document, and the answers to OPTIONS."""
 
 from __future__ import annotations
 
@@ -23,6 +23,17 @@ MEDIA_TYPES: Final = (JSON, URLENCODED, MULTIPART)
 
 _TYPES: Final[Mapping[type, str]] = MappingProxyType(
     {bool: "boolean", int: "integer", str: "string"}
+)
+_FORM_TYPES: Final[Mapping[str, str]] = MappingProxyType(
+    {"array": "list", "number": "float", "object": "nested object", "": "field"}
+)
+_FORMATS: Final[Mapping[str, str]] = MappingProxyType(
+    {name: name for name in ("date", "duration", "email", "time")}
+    | {"date-time": "datetime", "uri": "url"}
+)
+_LIMITS: Final = (
+    *(("minLength", "min_length"), ("minItems", "min_length"), ("minimum", "min_value")),
+    *(("maxLength", "max_length"), ("maxItems", "max_length"), ("maximum", "max_value")),
 )
 
 
@@ -55,7 +66,7 @@ def make_document(
         **({} if server is None else {"servers": [{"url": server}]}),
         "paths": paths,
         "components": {
-            "schemas": _schemas(operations),
+            "schemas": make_schemas(operations),
             "responses": {error.code: _describe_refusal(error) for error in refusals},
             "securitySchemes": _security_schemes(),
         },
@@ -149,8 +160,12 @@ class _Schemas(GenerateJsonSchema):
         return False
 
 
-def _schemas(operations: Iterable[Operation[Any]]) -> dict[str, Any]:
-    """Return the schemas of all bodies and answers and their parts, by name."""
+def make_schemas(operations: Iterable[Operation[Any]]) -> dict[str, Any]:
+    """Return the schemas of all bodies and answers and their parts, by name.
+
+    Args:
+        operations: The rows of the table.
+    """
     models = {row.body for row in operations} | {row.answer for row in operations}
     with without_plugins():
         _, definitions = models_json_schema(
@@ -188,3 +203,69 @@ def _security_schemes() -> dict[str, Any]:
             },
         },
     }
+
+
+def describe_forms(path: str, operations: Sequence[Operation[Any]]) -> dict[str, Any]:
+    """Return the answer to OPTIONS, in the shape of Django REST framework's SimpleMetadata.
+
+    Args:
+        path: The path of the operations, with its parameters in braces.
+        operations: Those at this path that the client may use.
+
+    Returns:
+        Name, description, media types and, if there is a change that the client may make, the
+        fields of each method. PATCH has those of PUT, none of which it requires.
+
+    """
+    words = [part for part in path.split("/") if part and part[0] != "{"][1:]
+    schemas = make_schemas(operations)
+    actions = {
+        operation.method: _fields(schemas[operation.body.__name__], schemas)
+        if operation.body
+        else {}
+        for operation in operations
+        if operation.method not in ("GET", "PATCH")
+    }
+    return {
+        "name": " ".join(words).replace("-", " ").title(),
+        "description": "\n".join(dict.fromkeys(operation.summary for operation in operations)),
+        "renders": ["application/json"],
+        "parses": list(MEDIA_TYPES),
+        **({"actions": actions} if actions else {}),
+    }
+
+
+def _fields(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> dict[str, Any]:
+    required = schema.get("required", ())
+    return {
+        name: _field(field, schemas, name in required, name)
+        for name, field in schema["properties"].items()
+    }
+
+
+def _field(
+    schema: Mapping[str, Any], schemas: Mapping[str, Any], is_required: bool, name: str = ""
+) -> dict[str, Any]:
+    for part in (schema, *schema.get("allOf", ())):
+        if "$ref" in part:
+            schema = {**schemas[part["$ref"].rpartition("/")[2]], **schema}
+    choices = schema.get("enum", [schema["const"]] if "const" in schema else None)
+    read_only = schema.get("readOnly", False)
+    json_type = schema.get("type", "")
+    kind = _FORMATS.get(schema.get("format", "")) or _FORM_TYPES.get(json_type, json_type)
+    field: dict[str, Any] = {
+        "type": "choice" if choices else kind,
+        "required": is_required and not read_only,
+        "read_only": read_only,
+        "label": name.replace("_", " ").capitalize(),
+        "help_text": schema.get("description"),
+        **{limit: schema.get(keyword) for keyword, limit in _LIMITS if keyword in schema},
+    }
+    child = schema.get("items", schema.get("additionalProperties"))
+    if isinstance(child, Mapping):
+        field["child"] = _field(child, schemas, True)
+    elif "properties" in schema:
+        field["children"] = _fields(schema, schemas)
+    if choices and not read_only:
+        field["choices"] = [{"value": value, "display_name": str(value)} for value in choices]
+    return {key: value for key, value in field.items() if value not in (None, "")}
