@@ -48,7 +48,8 @@ def test_each_row_says_state_and_why(visitor):
         ("?sort=-serves", ["tea", "broken", "milk"]),
         ("?sort=nothing", ["broken", "milk", "tea"]),
         ("?page=1", ["broken", "milk", "tea"]),
-        ("?page=7", []),
+        ("?page=7", ["broken", "milk", "tea"]),
+        ("?page=0", ["broken", "milk", "tea"]),
         ("?page=x", ["broken", "milk", "tea"]),
     ],
 )
@@ -73,6 +74,18 @@ def test_many_plugins_have_pages(visitor_of):
                 assert re.findall('id="plugin-(many-[0-9]+)"', shown.text) == part
                 assert f"{len(names)} plugins" in shown.doc.text
                 assert f"inactive ({len(names)})" in shown.doc.text
+
+
+def test_a_page_that_is_gone_is_the_last_one(visitor_of):
+    """Plugins may vanish after an address was made; it never says that there are none."""
+    builtin = [(f"many-{number:03}", Plugin) for number in range(PAGE_SIZE + 2)]
+    with PluginRegistry("shop", builtin=builtin, storage=MemoryStorage()) as registry:
+        registry.load()
+        for query in ("", "&sort=version", "&state=inactive"):
+            shown = visitor_of(registry)(f"?page=3{query}")
+
+            assert "No plugin" not in shown.doc.text
+            assert re.findall('id="plugin-(many-[0-9]+)"', shown.text) == ["many-500", "many-501"]
 
 
 def test_columns_sort_both_ways_and_say_so(visitor):
@@ -145,20 +158,27 @@ def test_an_unknown_plugin_among_the_selected_is_told(visitor, registry):
         assert not registry.get("tea").wanted
 
 
-@pytest.fixture(params=["normal", "safe mode"])
-def depending(request, site, monkeypatch):
-    """Yield a registry in which tray needs cup, and cup needs tea; in safe mode, too."""
+@pytest.fixture
+def needing(site, monkeypatch):
+    """Return a function that installs a plugin, which needs others."""
     monkeypatch.syspath_prepend(str(site))
-    for slug, metadata in (
-        ("tea", ""),
-        ("cup", "Requires-Dist: shop-tea\n"),
-        ("tray", "Requires-Dist: shop-cup\n"),
-    ):
-        module = {
-            f"depending_{slug}.py": "from plugreg import Plugin\nclass It(Plugin):\n    pass\n"
-        }
+
+    def install(slug, *needs):
+        code = "from plugreg import Plugin\nclass It(Plugin):\n    pass\n"
         points = {"shop.plugins": {slug: f"depending_{slug}:It"}}
-        site.dist(f"shop-{slug}", "1.0", points, metadata=metadata, modules=module)
+        metadata = "".join(f"Requires-Dist: shop-{need}\n" for need in needs)
+        modules = {f"depending_{slug}.py": code}
+        site.dist(f"shop-{slug}", "1.0", points, metadata=metadata, modules=modules)
+
+    return install
+
+
+@pytest.fixture(params=["normal", "safe mode"])
+def depending(request, needing):
+    """Yield a registry in which tray needs cup, and cup needs tea; in safe mode, too."""
+    needing("tea")
+    needing("cup", "tea")
+    needing("tray", "cup")
     with PluginRegistry("shop", storage=MemoryStorage()) as normal:
         normal.load()
         normal.switch(dict.fromkeys(("tea", "cup"), True))
@@ -207,6 +227,48 @@ def test_only_dependants_that_were_shown_are_switched_off(depending, visitor_of)
 
     assert page.doc.roles["status"][0].startswith("3 of 3 plugins were switched.")
     assert not any(record.wanted for record in depending.plugins.values())
+
+
+def test_dependants_that_have_gone_meanwhile_stop_nothing(depending, visitor_of):
+    """Fewer plugins than were shown are switched off without another question."""
+    depending.activate("tray")
+    visitor = visitor_of(depending)
+    question = visitor().follow("Deactivate tea")
+    depending.deactivate("tray")
+    page = question.press("Deactivate", cascade="on")
+
+    assert page.doc.roles["status"][0].startswith("2 of 2 plugins were switched.")
+    assert not any(record.wanted for record in depending.plugins.values())
+
+
+@pytest.mark.parametrize("is_safe", [False, True])
+def test_no_dependant_is_switched_off_in_vain(needing, visitor_of, is_safe):
+    """Where a mandatory plugin needs one, it cannot go, and none of its dependants goes."""
+    needing("tea")
+    needing("cup", "tea")
+    needing("pot", "tea")
+    storage = MemoryStorage()
+    with PluginRegistry("shop", storage=storage) as before:
+        before.load()
+        before.switch(dict.fromkeys(("tea", "cup", "pot"), True))
+    with PluginRegistry(
+        "shop", storage=storage, mandatory={"pot"}, safe_mode=is_safe
+    ) as registry:
+        registry.load()
+        visitor = visitor_of(registry)
+        question = visitor().follow("Deactivate tea")
+
+        assert "Needed by cup , pot" in question.doc.text
+        assert "Deactivate these too" not in question.doc.text
+
+        token = visitor().doc.tags_of("csrf_token")["value"]
+        fields = {"csrf_token": token, "to": "deactivate", "plugin:tea": "on", "confirmed": "yes"}
+        page = visitor.post(
+            "/admin/switch/", {**fields, "cascade": "on", "dependants": "cup pot"}
+        )
+
+        assert "tea was not switched:" in page.doc.roles["alert"][0]
+        assert all(record.wanted for record in registry.plugins.values())
 
 
 def test_nothing_selected_changes_nothing(visitor, registry):

@@ -28,26 +28,31 @@ def show_plugins(visit: Visit) -> Screen:
     search, state, order = asked["search"], asked["state"], asked["sort"]
     # Python reads no numbers of thousands of digits.
     number = asked["page"] if asked["page"].isdecimal() else "1"
-    first = max((int(number[:9]) - 1) * PAGE_SIZE, 0)
     found = visit.api.registry.catalogue.select(search=search).plugins
     states = Counter(str(plugin.state) for plugin in found)
-    if state or order.removeprefix("-") in _KEYS:
+    count = states[state] if state else len(found)
+    pages = max(-(-count // PAGE_SIZE), 1)
+    # A plugin may be gone since an address was made, and the last page with it.
+    page = min(max(int(number[:9]), 1), pages)
+    first = (page - 1) * PAGE_SIZE
+    column, is_down = order.removeprefix("-"), order.startswith("-")
+    if state or column in _KEYS.keys() - {"plugin"}:
         rows = [row for row in read_lines(visit, search) if state in ("", row.state)]
         rows.sort(key=_KEYS["plugin"])
-        if (column := order.removeprefix("-")) in _KEYS:
-            rows.sort(key=_KEYS[column], reverse=order.startswith("-"))
+        if column in _KEYS:
+            rows.sort(key=_KEYS[column], reverse=is_down)
         rows = rows[first:][:PAGE_SIZE]
     else:
         # The rows of one page, however many plugins there are.
-        rows = read_lines(visit, search, ordering="key", limit=PAGE_SIZE, offset=first)
-    count = states[state] if state else len(found)
+        ordering = "-key" if is_down and column in _KEYS else "key"
+        rows = read_lines(visit, search, ordering=ordering, limit=PAGE_SIZE, offset=first)
     kept = {name: value for name, value in asked.items() if value}
     back = f"?{urlencode(kept)}" if kept else ""
     values = {
         "rows": rows,
         "count": count,
-        "pages": -(-count // PAGE_SIZE),
-        "page": first // PAGE_SIZE + 1,
+        "pages": pages,
+        "page": page,
         "is_away": any(row.live is None for row in rows),
         "asked": asked,
         "back": back,

@@ -31,6 +31,7 @@ class Concern(Frozen):
         needs: Plugins that it needs, with their states.
         needed_by: Wanted plugins that need it, and are not switched with it.
         dependants: Those of them that are active.
+        must_stay: Whether an active plugin that is mandatory needs it.
         outlook: Why it would not be loaded if it was switched on, "" if it would.
         probe: Report of the last probe of this version, or None.
     """
@@ -39,6 +40,7 @@ class Concern(Frozen):
     needs: tuple[PluginRecord, ...]
     needed_by: tuple[str, ...]
     dependants: tuple[str, ...]
+    must_stay: bool
     outlook: str
     probe: ProbeReport | None
 
@@ -96,7 +98,7 @@ def switch(visit: Visit) -> Screen | Redirect:
             return _ask(visit, concerns, wanted=wanted)
     elif not wanted and "cascade" in visit.fields:
         dependants = _dependants(concerns)
-        if visit.fields.get("dependants", "").split() != dependants:
+        if not {*dependants} <= {*visit.fields.get("dependants", "").split()}:
             words = visit.text("Other plugins depend on it by now; nothing was changed.")
             screen = _ask(visit, concerns, wanted=wanted)
             return screen._replace(status=409, message=Message("alert", words))
@@ -127,19 +129,23 @@ def _concern_of(
 ) -> Concern:
     registry, slug = visit.api.registry, Slug(record.slug)
     held = plan.held.get(slug)
-    needed_by = tuple(name for name in plan.dependants(slug) if name not in together)
+    dependants = plan.dependants(slug)
+    needed_by = tuple(name for name in dependants if name not in together)
     return Concern(
         record=record,
         needs=tuple(registry.get(need) for need in plan.needs.get(slug, ())),
         needed_by=needed_by,
         dependants=tuple(name for name in needed_by if name in active),
+        must_stay=any(name in active and registry.get(name).is_mandatory for name in dependants),
         outlook="" if record.wanted or held is None else held.reason,
         probe=registry.probed(slug),
     )
 
 
 def _dependants(concerns: Iterable[Concern]) -> list[str]:
-    return sorted({slug for concern in concerns for slug in concern.dependants})
+    """Return the plugins to switch off too; where a plugin must stay, they would go in vain."""
+    leaving = (concern for concern in concerns if not concern.must_stay)
+    return sorted({slug for concern in leaving for slug in concern.dependants})
 
 
 def _is_grave(concern: Concern, *, wanted: bool) -> bool:
