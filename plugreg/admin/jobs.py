@@ -173,7 +173,9 @@ def _job_of(id: str, row: Record) -> InstallJob | None:  # noqa: A002
     try:
         lists = {name: tuple(row[name]) for name in _LISTS}
         times = {name: datetime.fromisoformat(row[name]) for name in _TIMES}
-        job = InstallJob(id=id, **{**row, **lists, **times})
+        # A later version may store more.
+        words = {name: row[name] for name in ("requirement", "state")}
+        job = InstallJob(id=id, **words, **lists, **times)
         silence = (datetime.now(UTC) - job.seen).total_seconds()
     except (KeyError, TypeError, ValueError):
         return None

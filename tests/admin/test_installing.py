@@ -213,6 +213,21 @@ def test_old_installations_are_forgotten(screen, shop, folder_installer):
     assert screen.visitor.get(first.address).status == 200
 
 
+def test_a_row_of_a_later_version_is_shown_and_kept(screen, shop, folder_installer):
+    """While processes are replaced one by one, an installation of another version may run."""
+    ended(screen.press("Plan", requirement="shop-tea").press("Install"))
+    notes = shop.shared.notes
+    (key,) = notes.keys("install ")
+    notes.put("install cafe", {**notes.get(key), "more": 1})
+
+    assert screen.visitor("install/jobs/cafe/").doc.headings == ["shop-tea is installed"]
+
+    folder_installer.ready["shop-tea"] = ("2.0", {"tea": "page_tea:Tea"}, TEA)
+    ended(screen.press("Plan", requirement="shop-tea==2.0").press("Install"))
+
+    assert "install cafe" in notes.keys("install ")
+
+
 def test_a_row_that_plugreg_has_not_written_is_no_job(shop):
     """A damaged row is answered as an unknown one."""
     shop.shared.notes.put("install cd", {"state": "running"})
