@@ -14,6 +14,7 @@ from plugreg._support.frozen import Frozen
 from plugreg.api import Actor
 from plugreg.exceptions import StorageError
 from plugreg.registry import PluginRegistry
+from plugreg.storage.base import Record
 
 TOKEN_AGE: Final = 12 * 3600
 """Seconds for which the token of a form is accepted."""
@@ -39,14 +40,20 @@ class SharedKey:
             # A page is served without its storage, too.
             with suppress(StorageError):
                 note = registry.shared.notes.agree(_NOTE, {"key": secrets.token_hex(32)})
-                self._key = note.get("key")
+                self._key = _key_of(note)
 
     def get(self) -> str | None:
         """Return the key, None where none is stored or the storage cannot be read."""
         if self._key is None:
             with suppress(StorageError):
-                self._key = (self._registry.shared.notes.get(_NOTE) or {}).get("key")
+                self._key = _key_of(self._registry.shared.notes.get(_NOTE) or {})
         return self._key
+
+
+def _key_of(note: Record) -> str | None:
+    """Return the key of a note, None if somebody else has written another value."""
+    key = note.get("key")
+    return key if isinstance(key, str) else None
 
 
 class Signer(Frozen):

@@ -85,6 +85,41 @@ def test_a_reset_that_did_not_help_is_no_success(visitor):
     assert page.doc.roles["status"] == ["tea is called again: its circuit is closed."]
 
 
+def test_a_key_that_plugreg_has_not_stored_is_none(visitor_of):
+    """The page is served nevertheless, and its forms are accepted."""
+    with PluginRegistry("shop", builtin=[("tea", Plugin)], storage=MemoryStorage()) as registry:
+        registry.load()
+        registry.shared.notes.put("page key", {"key": 5})
+        page = visitor_of(registry)("plugins/tea/activate/").press("Activate")
+
+        assert page.doc.roles["status"] == ["tea is active."]
+
+
+def test_a_browser_keeps_the_key_where_none_can_be_stored(visitor_of):
+    """A form is accepted with its cookie alone, and nothing is stored for it."""
+    storage = Away()
+    with PluginRegistry(
+        "shop", builtin=[("tea", Plugin)], storage=storage, safe_mode=True
+    ) as registry:
+        registry.load()
+        visitor = visitor_of(registry)
+        question = visitor("plugins/tea/activate/")
+        kept, visitor.cookies = visitor.cookies, {}
+
+        assert question.press("Activate").status == 403
+
+        visitor.cookies = {"plugreg_key": "0" * 64}
+
+        assert question.press("Activate").status == 403
+        assert not registry.get("tea").wanted
+        assert not storage.read("notes")
+
+        visitor.cookies = kept
+
+        assert question.press("Activate").status == 200
+        assert registry.get("tea").wanted
+
+
 class Slanderous(Plugin):
     def __init__(self):
         raise RuntimeError("茶" * 5000)

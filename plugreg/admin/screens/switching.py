@@ -31,7 +31,7 @@ class Concern(Frozen):
         needs: Plugins that it needs, with their states.
         needed_by: Wanted plugins that need it, and are not switched with it.
         dependants: Those of them that are active.
-        must_stay: Whether an active plugin that is mandatory needs it.
+        must_stay: Whether it is mandatory, or an active plugin that needs it.
         outlook: Why it would not be loaded if it was switched on, "" if it would.
         probe: Report of the last probe of this version, or None.
     """
@@ -136,7 +136,8 @@ def _concern_of(
         needs=tuple(registry.get(need) for need in plan.needs.get(slug, ())),
         needed_by=needed_by,
         dependants=tuple(name for name in needed_by if name in active),
-        must_stay=any(name in active and registry.get(name).is_mandatory for name in dependants),
+        must_stay=record.is_mandatory
+        or any(name in active and registry.get(name).is_mandatory for name in dependants),
         outlook="" if record.wanted or held is None else held.reason,
         probe=registry.probed(slug),
     )
