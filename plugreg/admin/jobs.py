@@ -175,7 +175,7 @@ def _job_of(id: str, row: Record) -> InstallJob | None:  # noqa: A002
         times = {name: datetime.fromisoformat(row[name]) for name in _TIMES}
         # A later version may store more.
         words = {name: row[name] for name in ("requirement", "state")}
-        job = InstallJob(id=id, **words, **lists, **times)
+        job = InstallJob(**{"id": id, **words, **lists, **times})
         silence = (datetime.now(UTC) - job.seen).total_seconds()
     except (KeyError, TypeError, ValueError):
         return None
