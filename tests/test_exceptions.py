@@ -96,7 +96,7 @@ ERRORS = [
     (
         ValueNotSentError("price", "item", "object", "expected str"),
         {"hook": "price", "argument": "item", "type": "object", "reason": "expected str"},
-        ["'item'", "'price'", "'object'", "expected str", "annotate"],
+        ["'item'", "'price'", "'object'", "expected str"],
     ),
     (
         IsolationError("tea", "it is a wrapper"),
