@@ -106,6 +106,23 @@ def test_each_grade_has_a_token(server):
     assert dict(rows[1:]) == {"superuser": "superuser", "staff": "staff", "reader": "authenticated"}
 
 
+def test_no_other_name_of_this_machine_is_answered(server):
+    """A site that gives its own name the loopback address reaches nothing with the known words."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    port = server.address.rpartition(":")[2]
+    for host, status in (("evil.example", 400), ("localhost", 200)):
+        headers = {"Host": f"{host}:{port}", "Authorization": "Token superuser"}
+        request = urllib.request.Request(f"{server.address}/api/plugins/", headers=headers)
+        try:
+            with opener.open(request) as answer:
+                answered = answer.status
+        except urllib.error.HTTPError as error:
+            with error:
+                answered = error.status
+
+        assert answered == status
+
+
 def test_a_browser_signs_in_and_sees_the_page(server):
     """The address that is printed first asks for one of the tokens, which opens the page."""
     cookies = urllib.request.HTTPCookieProcessor()

@@ -18,6 +18,8 @@ from urllib.parse import parse_qs
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
@@ -74,7 +76,9 @@ def make_site(registry: PluginRegistry) -> Starlette:
         routes=[
             Route("/", sign_in, methods=["GET", "POST"]),
             Mount("/", create_app(registry, identify=identify, admin=page)),
-        ]
+        ],
+        # A site may give its own name the loopback address, and ask from a browser here.
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])],
     )
 
 
