@@ -92,11 +92,10 @@ def load(spec: PluginSpec, rules: HostRules, acceptance: Acceptance) -> Loading:
         if is_plugin and unfit is None and _is_class(target):
             stage = Stage.INIT
             plugin = acceptance.make(target, spec)
-            # A class may well return something else than an instance of its own.
-            if type(plugin) is not target and not acceptance.is_plugin(plugin):
-                fault = acceptance.refusal(plugin, spec)
-                if fault is not None:
-                    raise TypeError(fault)
+            # A class may return another object, and an object may hide hooks of its class.
+            is_plugin = acceptance.is_plugin(plugin)
+            if not is_plugin and (fault := acceptance.refusal(plugin, spec)):
+                raise TypeError(fault)
     if guard.error is not None:
         failure = PluginFailure.of(stage, spec.slug, guard.error)
         return Loading(held=FAILED, failures=(failure,))
