@@ -53,7 +53,7 @@ def test_types_and_notes_are_read() -> None:
         "unit": str,
     }
     assert [*price.arguments] == ["item", "at", "rate", "unit"]
-    assert (price.result, price.optional, price.text) == (float, {"unit"}, "Give a price.")
+    assert (price.result, price.optional, price.text) == (float, {"unit"}, "Return a price.")
     assert (price.since, price.deprecated, price.removed) == ("2.1", "2.4: use cost", "3.0")
     assert (owner.arguments, owner.result, owner.firstresult) == ({"item": Any}, str | None, True)
     assert (opened.result, opened.historic) == (int, True)
