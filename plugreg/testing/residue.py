@@ -130,7 +130,9 @@ def _is_ours(thread: threading.Thread) -> bool:
 
 def _tasks() -> set[Any]:
     try:
-        return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+        # A cancelled task ends with the loop's next step, which nobody can wait for here.
+        tasks = (task for task in asyncio.all_tasks() if not task.cancelling())
+        return {task for task in tasks if task is not asyncio.current_task()}
     except RuntimeError:  # No loop runs in this thread.
         return set()
 

@@ -334,6 +334,36 @@ def test_each_leak_is_caught(told, mended) -> None:
     assert failures_of(lambda _: None, Quiet) == ""
 
 
+class Pouring(Plugin):
+    """A plugin with a task on the loop of its host, which it ends if it is asked to."""
+
+    is_tidy = False
+
+    @hookimpl
+    def plugreg_activated(self) -> None:
+        self.task = asyncio.get_running_loop().create_task(asyncio.sleep(60), name="pouring")
+
+    @hookimpl
+    def plugreg_deactivating(self) -> None:
+        if self.is_tidy:
+            self.task.cancel()
+
+
+def test_a_task_that_is_left_is_caught_and_a_cancelled_one_is_none() -> None:
+    """A task of the test's own loop is the test's, whatever the plugin does."""
+
+    async def run(plugin) -> str:
+        mine = asyncio.create_task(asyncio.sleep(60), name="mine")
+        found = failures_of(lambda _: None, plugin)
+        mine.cancel()
+        return found
+
+    tidy = type("Tidy", (Pouring,), {"is_tidy": True})
+
+    assert asyncio.run(run(Pouring)) == ("after the plugin was switched off, task 'pouring' runs")
+    assert asyncio.run(run(tidy)) == ""
+
+
 def test_what_the_test_itself_changes_is_no_leak(monkeypatch) -> None:
     """Variables, folders and levels that the test has set are not the plugin's."""
 
