@@ -321,6 +321,34 @@ def test_two_changes_of_one_line_are_left_to_the_author(begun) -> None:
     assert "customer: str" in beside
 
 
+def test_an_update_keeps_the_ends_of_lines_of_the_author(begun) -> None:
+    """A project that was checked out with CRLF keeps it, in files that are merged, too."""
+    code, tests = begun / "desk_tea" / "__init__.py", begun / "tests" / "test_tea.py"
+    for file, more in ((code, b"MINE = 1\r\n"), (tests, b"")):
+        file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n") + more)
+    actions = updated(begun)
+
+    assert (actions["desk_tea/__init__.py"], actions["tests/test_tea.py"]) == ("merged", "updated")
+    for file in (code, tests):
+        assert b"customer" in file.read_bytes()
+        assert b"\n" not in file.read_bytes().replace(b"\r\n", b"")
+
+
+def test_a_file_in_another_encoding_is_left_to_the_author(begun) -> None:
+    """It stays as it is, the new one stands beside it, and all other files are updated."""
+    code = begun / "desk_tea" / "__init__.py"
+    mine = code.read_bytes() + "NAME = 'Käse'\n".encode("latin-1")
+    code.write_bytes(mine)
+    actions = updated(begun)
+
+    assert (actions["desk_tea/__init__.py"], actions["tests/test_tea.py"]) == (
+        "conflict",
+        "updated",
+    )
+    assert code.read_bytes() == mine
+    assert "customer: str" in code.with_name("__init__.py.new").read_text(encoding="utf-8")
+
+
 def test_a_record_that_is_damaged_is_refused() -> None:
     """An update always begins from the files that were made."""
     for text in ("", "[]", "{}", json.dumps({"plugreg-new": 2, "files": {}})):

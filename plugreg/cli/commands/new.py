@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Container, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,11 +52,10 @@ def new(
     """
     place = Path(folder or name)
     base: dict[str, str] = {}
+    record: dict[str, Any] = {}
     if update:
         record = _record(place)
         base = dict(record["files"])
-        hooks = tuple(dict.fromkeys((*record["hooks"], *hooks)))
-        mixins = tuple(dict.fromkeys((*record["mixins"], *mixins)))
         name = record["name"]
         session.app = session.app or record.get("app")
     elif place.exists() and any(place.iterdir() if place.is_dir() else [place]):
@@ -64,9 +64,9 @@ def new(
             "choose another name or --folder, or add --update to make it again",
         )
     contract = session.contract()
-    if update:
-        hooks = tuple(hook for hook in hooks if hook in contract.hooks)
-        mixins = tuple(mixin for mixin in mixins if mixin in contract.mixins)
+    # The host may have removed what the record names; what is asked for now must be there.
+    hooks = _joined(record.get("hooks", ()), hooks, contract.hooks)
+    mixins = _joined(record.get("mixins", ()), mixins, contract.mixins)
     is_installed = _is_installed(contract.distribution)
     try:
         plugin = NewPlugin(
@@ -95,6 +95,10 @@ def new(
         text=_text(written, place, update=update),
         more={"folder": str(place), "slug": plugin.slug},
     )
+
+
+def _joined(before: Iterable[str], asked: Iterable[str], known: Container[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*(name for name in before if name in known), *asked)))
 
 
 def _taken(plugin: NewPlugin) -> str:

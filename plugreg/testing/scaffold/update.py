@@ -15,8 +15,9 @@ Action = Literal["created", "updated", "merged", "conflict", "kept", "unchanged"
 class Written(NamedTuple):
     """The result of writing a file.
 
-    ``conflict`` means that the author and the new version have changed the same lines: the file is
-    as it was, and the new version stands beside it, with ``.new`` at the end of its name.
+    ``conflict`` means that the author and the new version have changed the same lines, or that the
+    author's file is not UTF-8: the file is as it was, and the new version stands beside it, with
+    ``.new`` at the end of its name.
     ``kept`` means that the author has taken the file away.
     """
 
@@ -45,16 +46,22 @@ def write(folder: Path, files: Mapping[str, str], base: Mapping[str, str]) -> li
 
 
 def _write(file: Path, new: str, base: str | None) -> Action:
-    own = file.read_text(encoding="utf-8") if file.exists() else None
-    if own is None:
+    if not file.exists():
         if base is not None:
             return "kept"
         _put(file, new)
         return "created"
+    try:
+        written = file.read_bytes().decode()
+    except UnicodeDecodeError:
+        _put(file.with_name(f"{file.name}.new"), new)
+        return "conflict"
+    newline = "\r\n" if "\r\n" in written else "\n"
+    own = written.replace("\r\n", "\n")
     if new in (own, base):
         return "unchanged"
     if own == base:
-        _put(file, new)
+        _put(file, new, newline)
         return "updated"
     merged = None if base is None else _merge(base, own, new)
     if merged is None:
@@ -62,7 +69,7 @@ def _write(file: Path, new: str, base: str | None) -> Action:
         return "conflict"
     if merged == own:
         return "unchanged"
-    _put(file, merged)
+    _put(file, merged, newline)
     return "merged"
 
 
@@ -81,6 +88,6 @@ def _merge(base: str, own: str, new: str) -> str | None:
     return "".join(merged)
 
 
-def _put(file: Path, text: str) -> None:
+def _put(file: Path, text: str, newline: str = "\n") -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8", newline="\n")
+    file.write_text(text, encoding="utf-8", newline=newline)
