@@ -12,6 +12,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum
 from functools import partial
 from importlib import import_module
 from types import MappingProxyType
@@ -163,8 +164,9 @@ def _class_name(cls: type) -> str:
 
 
 def _literal(value: Any) -> str:
-    plain = isinstance(value, (str, bytes, int, bool, type(None)))
-    return repr(value) if plain and "." not in type(value).__qualname__ else f"{value!s}"
+    if isinstance(value, Enum):
+        return f"{type(value).__qualname__}.{value.name}"
+    return repr(value)
 
 
 def union(*members: TypeTerm) -> TypeTerm:

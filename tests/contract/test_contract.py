@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from enum import Enum
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, NewType, Optional, TypeVar, Union
 
@@ -58,6 +58,10 @@ class Hooks:
 
     @hookspec(historic=True)
     async def opened(self) -> None: ...
+
+
+class Shade(StrEnum):
+    RED = "red"
 
 
 PRINTING = MixinSpec(key="printing", human_name="Printing", cls=Printing)
@@ -352,6 +356,7 @@ Id = NewType("Id", str)
         (Annotated[int, Field(le=3, ge=0)], "Annotated[int, Ge(ge=0), Le(le=3)]"),
         (list[Annotated[str, Len(2)]], "list[Annotated[str, MinLen(min_length=2)]]"),
         (Literal["a", 1, None], "Literal['a', 1, None]"),
+        (Literal[Shade.RED] | None, "Literal[Shade.RED] | None"),
         (Id, "str"),
         (T, "int"),
         (datetime.date, "datetime.date"),
