@@ -123,6 +123,11 @@ class Session:
         return tuple(self._host.options.directories)
 
     @property
+    def has_host(self) -> bool:
+        """Whether a host is named; it may still be missing."""
+        return bool(self._source or self.store or self.app_name)
+
+    @property
     def app_name(self) -> str | None:
         """Name of the host's registry, None where the host has mounted the commands."""
         from plugreg.cli.hosts import app_name

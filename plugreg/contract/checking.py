@@ -23,7 +23,8 @@ def check(contract: ContractTerms, project: PluginProject) -> tuple[Finding, ...
     Raises:
         MissingExtraError: If griffe is not installed.
     """
-    findings = list(_check_range(contract, project)) if project.has_package else []
+    has_requirements = project.has_package and "dependencies" not in project.dynamic
+    findings = list(_check_range(contract, project)) if has_requirements else []
     place = "pyproject.toml" if project.folder else "METADATA"
     if not project.entry_points:
         where = "pyproject.toml" if project.folder else "entry_points.txt"

@@ -175,13 +175,18 @@ class Contract(ContractTerms):
         return compare(self, other)
 
     def check(
-        self, target: str | os.PathLike[str], *, path: Sequence[str] | None = None
+        self,
+        target: str | os.PathLike[str],
+        *,
+        path: Sequence[str] | None = None,
+        directories: Iterable[str | os.PathLike[str]] = (),
     ) -> CheckReport:
         """Check a plugin against this contract. Nothing of it is imported or run.
 
         Args:
             target: A wheel, a folder with ``pyproject.toml``, or the slug of an installed plugin.
             path: Folders where installed plugins are searched, instead of ``sys.path``.
+            directories: The host's folders of plugins, which are searched after these.
 
         Returns:
             The findings.
@@ -193,10 +198,15 @@ class Contract(ContractTerms):
         from plugreg.contract.checking import check
         from plugreg.contract.projects import open_project
 
-        with open_project(target, self.group, path) as project:
+        with open_project(target, self.group, path, directories=directories) as project:
             return CheckReport(target=os.fspath(target), findings=check(self, project))
 
-    def check_installed(self, *, path: Sequence[str] | None = None) -> InstalledReport:
+    def check_installed(
+        self,
+        *,
+        path: Sequence[str] | None = None,
+        directories: Iterable[str | os.PathLike[str]] = (),
+    ) -> InstalledReport:
         """Check all installed plugins of the host against this contract.
 
         ``str()`` of the report is the answer before an upgrade: "3 of 12 plugins break with shop
@@ -204,6 +214,7 @@ class Contract(ContractTerms):
 
         Args:
             path: Folders where plugins are searched, instead of ``sys.path``.
+            directories: The host's folders of plugins, which are checked, too.
 
         Returns:
             A report for each plugin.
@@ -212,13 +223,14 @@ class Contract(ContractTerms):
             MissingExtraError: Without griffe, which ``plugreg[contract]`` installs.
         """
         from plugreg.contract.checking import check
-        from plugreg.contract.projects import installed_projects
+        from plugreg.contract.projects import directory_projects, installed_projects
 
+        found = {**directory_projects(directories), **installed_projects(self.group, path)}
         return InstalledReport(
             host=f"{self.host} {self.version or ''}".strip(),
             reports={
                 slug: CheckReport(target=slug, findings=check(self, project))
-                for slug, project in installed_projects(self.group, path).items()
+                for slug, project in sorted(found.items())
             },
         )
 

@@ -11,17 +11,21 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from configparser import ConfigParser, Error
 from contextlib import contextmanager
+from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from plugreg._support.frozen import Frozen
-from plugreg._support.slugs import near
+from plugreg._support.slugs import near, slugify
 from plugreg.contract.exceptions import NoPluginError
 from plugreg.discovery import discover
 from plugreg.discovery.directories import find as find_in_directory
 from plugreg.discovery.facts import describe, headers
+
+_SCRIPTS: Final = ("console_scripts", "gui_scripts")
+"""Groups of entry points that are programs."""
 
 
 class PluginProject(Frozen):
@@ -48,6 +52,12 @@ class PluginProject(Frozen):
     is_built: bool = True
     groups: tuple[str, ...] = ()
     has_package: bool = True
+
+    @property
+    def dynamic(self) -> Sequence[str]:
+        """The fields that only a build of its sources knows."""
+        found: Sequence[str] = () if self.is_built else self.metadata.get("dynamic", ())
+        return found
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -95,7 +105,21 @@ def open_project(
         yield folder_project(Path(target), group)
     else:
         known = [*(spec.slug for spec in discover(group, path)), *in_folders]
-        raise NoPluginError(name, f"no file, folder or plugin has this name{near(name, known)}")
+        hint = near(name, known) or ("" if is_path else _elsewhere(name, group, path))
+        raise NoPluginError(name, f"no file, folder or plugin has this name{hint}")
+
+
+def _elsewhere(name: str, group: str, path: Sequence[str] | None) -> str:
+    """Return the mend of an entry point that is installed in another group, as ``near`` does."""
+    for distribution in distributions(path=[*(sys.path if path is None else path)]):
+        for point in distribution.entry_points:
+            if slugify(point.name) == name and point.group not in (group, *_SCRIPTS):
+                return (
+                    f"; {distribution.name} has it in the group {point.group!r}, which the host "
+                    f"does not read; move its entry point to "
+                    f"[project.entry-points.{json.dumps(group)}], and install it again"
+                )
+    return ""
 
 
 def installed_projects(
@@ -200,6 +224,8 @@ def folder_project(folder: Path, group: str) -> PluginProject:
     project = read_pyproject(folder).get("project")
     if not isinstance(project, dict):
         raise NoPluginError(str(folder), "its pyproject.toml has no [project]")
+    if "entry-points" in project.get("dynamic", ()):
+        raise NoPluginError(str(folder), "its entry points are dynamic, and only in its wheel")
     groups = project.get("entry-points", {})
     points = groups.get(group, {})
     return PluginProject(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.slugs import canonical, slug_fault, slugify
@@ -22,6 +21,15 @@ _WANTED = (
     ("requires-python", "requires-python", "the versions of Python that it runs on"),
 )
 
+_MISSING = ("ImportError", "ModuleNotFoundError", "Exception")
+"""Names of exceptions that a missing package raises."""
+
+_CONDITIONS = (
+    *("TYPE_CHECKING", "find_spec"),
+    *("sys.version_info", "sys.platform", "os.name", "platform.system"),
+)
+"""Parts of conditions below which imports are optional."""
+
 
 class ImportedName(NamedTuple):
     """An import statement: the module, its file and line, and whether it is inside a function."""
@@ -31,18 +39,22 @@ class ImportedName(NamedTuple):
     is_late: bool
 
 
-def faults(project: PluginProject, host: str) -> Iterator[Symptom]:
+def faults(
+    project: PluginProject, host: str, host_modules: Iterable[str] = ()
+) -> Iterator[Symptom]:
     """Yield what is wrong with a distribution, and with the imports of its modules.
 
     Args:
         project: The distribution. Modules without one are asked for late imports alone.
         host: The host's distribution, which need not be installed.
+        host_modules: Top-level modules of the host.
     """
-    imports = import_faults(project, host, whole=project.has_package)
+    imports = import_faults(project, host, host_modules, whole=project.has_package)
     if project.has_package:
         yield from metadata_faults(project)
         yield from name_faults(project)
-        yield from imports
+        if "dependencies" not in project.dynamic:
+            yield from imports
     else:
         yield from (seen for seen in imports if seen.code == "K310")
 
@@ -57,28 +69,30 @@ def metadata_faults(project: PluginProject) -> Iterator[Symptom]:
     if project.folder is None and "metadata-version" not in project.metadata:
         return  # An installed plugin, of which only its name was read.
     for source, built, what in _WANTED:
+        if source in project.dynamic:
+            continue
         if not project.metadata.get(built) and not project.metadata.get(source):
             yield Symptom("K001", where, f"there is no {source!r}: {what}")
-    for fault in _invalid(project.metadata, project.requires):
+    for fault in _invalid(project):
         yield Symptom("K004", where, fault)
 
 
-def _invalid(metadata: Mapping[str, Any], requires: Iterable[str]) -> Iterator[str]:
+def _invalid(project: PluginProject) -> Iterator[str]:
     """Yield the fields that no installer accepts, as clauses."""
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
     from packaging.utils import canonicalize_name
     from packaging.version import Version
 
-    dynamic = metadata.get("dynamic", ())
+    metadata = project.metadata
     for field in ("name", "version"):
-        if not metadata.get(field) and field not in dynamic:
+        if not metadata.get(field) and field not in project.dynamic:
             yield f"there is no {field!r}"
     for field, parse, values in (
         ("name", partial(canonicalize_name, validate=True), [metadata.get("name")]),
         ("version", Version, [metadata.get("version")]),
         ("requires-python", SpecifierSet, [metadata.get("requires-python")]),
-        ("dependencies", Requirement, requires),
+        ("dependencies", Requirement, project.requires),
     ):
         for value in filter(None, values):
             try:
@@ -104,7 +118,9 @@ def name_faults(project: PluginProject) -> Iterator[Symptom]:
             yield Symptom("K002", where, message)
 
 
-def import_faults(project: PluginProject, host: str, *, whole: bool = True) -> Iterator[Symptom]:
+def import_faults(
+    project: PluginProject, host: str, host_modules: Iterable[str] = (), *, whole: bool = True
+) -> Iterator[Symptom]:
     """Yield imports of packages that are not required, and late imports of missing packages.
 
     Which distribution brings a package is known of those that are installed here alone.
@@ -112,15 +128,29 @@ def import_faults(project: PluginProject, host: str, *, whole: bool = True) -> I
     Args:
         project: The distribution.
         host: The host's distribution, which need not be installed.
+        host_modules: Top-level modules of the host.
         whole: Whether all modules of its packages are read, or those of the plugins alone.
     """
     own = {value.partition(":")[0].partition(".")[0] for value in project.entry_points.values()}
-    required = {*_required(project)}
-    absent = sorted(name for name in required - {host} if not _is_installed(name))
+    known = {*own, *host_modules, *sys.stdlib_module_names}
+    requirements = tuple(_requirements(project))
+    always = {name for name, extra, _ in requirements if not extra}
+    always.add(canonical(str(project.metadata.get("name", ""))))
+    extras = {name for name, _, _ in requirements}
+    absent = sorted(
+        name
+        for name, extra, applies in set(requirements)
+        if applies and not extra and name != host and not _is_installed(name)
+    )
+    main = tuple(_main_files(project))
+    unknown: set[str] = set()
     distributions: dict[str, list[str]] | None = None
     for found in imports_of(project, whole=whole):
         top = found.module.partition(".")[0]
-        if top in own or top in sys.stdlib_module_names or canonical(top) in required:
+        # Without an extra only functions and further modules may import what it brings.
+        is_main = found.where.startswith(main) and not found.is_late
+        required = always if is_main else always | extras
+        if top in known or canonical(top) in required:
             continue
         # It reads the metadata of all that is installed, which most plugins need not wait for.
         distributions = distributions or _distributions()
@@ -128,6 +158,9 @@ def import_faults(project: PluginProject, host: str, *, whole: bool = True) -> I
         if brought_by & required or (not brought_by and _is_there(top, project.search)):
             continue
         if not brought_by and absent:
+            if top in unknown:
+                continue  # It says that once, not in each line.
+            unknown.add(top)
             names = " or ".join(map(repr, absent))
             message = f"{found.module!r} is imported; {names} may bring it, and is not installed"
             yield Symptom("K005", found.where, message)
@@ -143,7 +176,8 @@ def import_faults(project: PluginProject, host: str, *, whole: bool = True) -> I
 def imports_of(project: PluginProject, *, whole: bool) -> Iterator[ImportedName]:
     """Yield the imports of a plugin's own modules, without optional imports.
 
-    Imports in ``try`` with ``except ImportError`` and below ``TYPE_CHECKING`` are optional.
+    Imports in ``try`` with ``except ImportError``, in ``with suppress(ImportError)``, and below
+    conditions on types, versions, platforms and installed modules are optional.
 
     Args:
         project: The distribution.
@@ -158,11 +192,18 @@ def imports_of(project: PluginProject, *, whole: bool) -> Iterator[ImportedName]
             yield ImportedName(module, f"{shown}:{line}", is_late)
 
 
+def _main_files(project: PluginProject) -> Iterator[str]:
+    """Yield the beginnings of places in the modules that entry points name."""
+    for value in project.entry_points.values():
+        path = value.partition(":")[0].strip().replace(".", "/")
+        yield from (f"{path}.py:", f"{path}/__init__.py:")
+
+
 def _files(project: PluginProject, *, whole: bool) -> Iterator[tuple[Path, str]]:
     for value in project.entry_points.values():
-        module = value.partition(":")[0].strip()
-        top = module.partition(".")[0] if whole else module.replace(".", "/")
+        module = value.partition(":")[0].strip().replace(".", "/")
         for folder in map(Path, project.search):
+            top = _own_package(folder, module) if whole else module
             if (folder / f"{top}.py").is_file():
                 yield folder / f"{top}.py", f"{top}.py"
                 break
@@ -170,6 +211,21 @@ def _files(project: PluginProject, *, whole: bool) -> Iterator[tuple[Path, str]]
                 for file in sorted((folder / top).rglob("*.py")):
                     yield file, file.relative_to(folder).as_posix()
                 break
+
+
+def _own_package(folder: Path, module: str) -> str:
+    """Return the outermost package of a module, below namespaces, which other distributions share.
+
+    Args:
+        folder: The folder that is searched.
+        module: Path of the module in it, without suffix.
+    """
+    parts = module.split("/")
+    for count in range(1, len(parts)):
+        path = folder.joinpath(*parts[:count])
+        if (path / "__init__.py").is_file() or not path.is_dir():
+            return "/".join(parts[:count])
+    return module
 
 
 def _imports(node: ast.AST, *, is_late: bool) -> Iterator[tuple[str, int, bool]]:
@@ -183,8 +239,11 @@ def _imports(node: ast.AST, *, is_late: bool) -> Iterator[tuple[str, int, bool]]
         elif isinstance(child, ast.Try) and _expects_missing(child):
             for handler in child.handlers:
                 yield from _imports(handler, is_late=is_late)
-        elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+        elif isinstance(child, ast.With) and _suppresses_missing(child):
             continue
+        elif isinstance(child, ast.If) and _is_optional(ast.unparse(child.test)):
+            otherwise = ast.Module(body=child.orelse, type_ignores=[])
+            yield from _imports(otherwise, is_late=is_late)
         else:
             late = is_late or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef))
             yield from _imports(child, is_late=late)
@@ -194,7 +253,16 @@ def _expects_missing(block: ast.Try) -> bool:
     caught = " ".join(
         ast.unparse(handler.type) if handler.type else "Exception" for handler in block.handlers
     )
-    return any(name in caught for name in ("ImportError", "ModuleNotFoundError", "Exception"))
+    return any(name in caught for name in _MISSING)
+
+
+def _suppresses_missing(block: ast.With) -> bool:
+    shown = " ".join(ast.unparse(item.context_expr) for item in block.items)
+    return "suppress(" in shown and any(name in shown for name in _MISSING)
+
+
+def _is_optional(test: str) -> bool:
+    return any(name in test for name in _CONDITIONS)
 
 
 def _is_there(module: str, search: Sequence[str]) -> bool:
@@ -207,17 +275,21 @@ def _distributions() -> dict[str, list[str]]:
     return dict(packages_distributions())
 
 
-def _required(project: PluginProject) -> Iterator[str]:
-    """Yield the distributions that are installed with the plugin, without those of extras."""
+def _requirements(project: PluginProject) -> Iterator[tuple[str, bool, bool]]:
+    """Yield required distributions, whether they are of an extra, and whether they apply here."""
     from packaging.requirements import InvalidRequirement, Requirement
 
-    for line in project.requires:
+    optional = {} if project.is_built else project.metadata.get("optional-dependencies", {})
+    lines = [(line, False) for line in project.requires]
+    lines += [(str(line), True) for extra in optional.values() for line in extra]
+    for line, is_extra in lines:
         try:
             requirement = Requirement(line)
         except InvalidRequirement:
             continue  # There is a finding for that.
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            yield canonical(requirement.name)
+        marker = requirement.marker
+        applies = marker is None or marker.evaluate({"extra": ""})
+        yield canonical(requirement.name), is_extra or "extra ==" in str(marker), applies
 
 
 def _is_installed(name: str) -> bool:

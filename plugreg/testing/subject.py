@@ -70,7 +70,10 @@ class Subject:
     @lazy
     def packaged(self) -> tuple[Symptom, ...]:
         """The observations of the distribution and of imports in its sources."""
-        return tuple(packaging.faults(self.project, canonical(self.contract.distribution)))
+        sources = [hook.source for hook in self.contract.hooks.values() if hook.source]
+        modules = {source.partition(":")[0].partition(".")[0] for source in sources}
+        host = canonical(self.contract.distribution)
+        return tuple(packaging.faults(self.project, host, modules))
 
     @lazy
     def imported(self) -> tuple[Symptom, ...]:

@@ -140,11 +140,14 @@ class TestCheck:
         shop.options = {"directories": [folder], "isolate": {"milk": Isolated()}}
         fine, every = shop.run("check", "milk"), shop.run("check", "--json")
         place = shop.run("contract", "check", str(folder))
+        by_slug = shop.run("contract", "check", "milk")
+        together = shop.run("contract", "check", "--json")
 
         assert (fine.code, fine.out) == (0, "1 plugin checked: nothing is wrong\n")
         assert every.document["plugins"] == ["milk", "sugar"]
         assert [row["code"] for row in every.document["findings"]] == ["K701"]
-        assert (place.code, place.out) == (0, "")
+        assert (place.code, place.out, by_slug.code) == (0, "", 0)
+        assert together.document["plugins"] == ["milk", "sugar"]
         assert "did you mean 'sugar'" in shop.run("check", "suga").err
         assert not (folder / "__pycache__").exists()
 
@@ -210,6 +213,25 @@ class TestContract:
         assert shop.run("contract", "check", str(file), "tea").code == 0
         assert shop.run("contract", "check", "nothing").code == 3
 
+    def test_a_contract_of_a_file_needs_no_host(self, shop, project, tmp_path):
+        """Not even one that the project names; without one no folder of plugins is asked for."""
+        file, folder = tmp_path / "shop.json", project(FINE)
+        shop.run("contract", "dump", str(file))
+        config = folder / "pyproject.toml"
+        text = config.read_text(encoding="utf-8") + '[tool.plugreg]\napp = "no_such:host"\n'
+        config.write_text(text, encoding="utf-8")
+        for place, target in ((folder, ["."]), (tmp_path, [])):
+            done = subprocess.run(
+                [sys.executable, "-m", "plugreg", "contract", "check", file, *target],
+                cwd=place,
+                env=shop.environ(),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+            assert done.returncode == 0, done.stderr
+
     def test_a_damaged_file_is_told(self, shop, tmp_path):
         """A file that is no contract is an error with its name, and no traceback."""
         file = tmp_path / "shop.json"
@@ -242,6 +264,16 @@ class TestNew:
         assert "class Tea(SettingsMixin, Plugin):" in code
         assert "def price(self, item: str)" in code
         assert (same.code, same.out) == (0, "nothing has changed\n")
+
+    def test_an_update_refuses_a_hook_that_is_not_there(self, shop, tmp_path):
+        """A misspelt name is told, and nothing is written."""
+        place = tmp_path / "shop-tea"
+        shop.run("new", "shop-tea", "--folder", str(place), "--hook", "price")
+        before = {file: file.read_bytes() for file in place.rglob("*") if file.is_file()}
+        done = shop.run("new", "shop-tea", "--update", "--folder", str(place), "--hook", "prise")
+
+        assert (done.code, "did you mean 'price'" in done.err) == (2, True)
+        assert {file: file.read_bytes() for file in place.rglob("*") if file.is_file()} == before
 
     def test_a_conflict_ends_with_1(self, shop, tmp_path):
         """The file of the author stays, and the command says where the new one is."""
@@ -345,6 +377,20 @@ def test_a_group_that_is_misspelt_is_named(shop, project):
 
     assert done.code == 1
     assert "no entry point in the group 'shop.plugins', but in 'shop.plugin';" in done.out
+
+
+def test_a_plugin_that_is_installed_in_another_group_is_named(shop):
+    """The distribution, its group, and the line to correct; a program of that name is none."""
+    points = {"shop.plugin": {"Tea": "shop_tea:Tea"}, "console_scripts": {"kettle": "shop_tea:Tea"}}
+    shop.site.dist("shop-tea", entry_points=points, modules={"shop_tea.py": FINE})
+    for command in (("check",), ("contract", "check")):
+        done = shop.run(*command, "tea")
+
+        assert done.code == 3
+        assert "shop-tea has it in the group 'shop.plugin'" in done.err
+        assert '[project.entry-points."shop.plugins"]' in done.err
+        assert "shop-tea" not in shop.run(*command, "kettle").err
+        assert "shop-tea" not in shop.run(*command, "./tea").err
 
 
 @pytest.mark.parametrize(

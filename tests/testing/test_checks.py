@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from plugreg import hookspec
-from plugreg.contract import Contract
-from plugreg.contract.projects import folder_project
+from plugreg.contract import Contract, NoPluginError
+from plugreg.contract.projects import folder_project, installed_projects
 from plugreg.testing import CHECKS, PluginHost, run_checks
 from plugreg.testing.subject import Subject
 from plugreg.testing.targets import check_target
@@ -360,6 +360,79 @@ def test_imports_of_requirements_that_are_not_installed_are_not_judged(project) 
     project.pyproject = project.pyproject.replace("PyNone>=2", unused)
     report = project.check(hook("import none_of_it\nreturn None"), code="K310")
     assert codes(report) == ["K310"]
+
+
+def test_optional_imports_are_not_judged(project) -> None:
+    """What an extra brings, and what other versions, platforms and type checkers import."""
+    project.pyproject = project.pyproject.replace(
+        "[project.entry", "[project.optional-dependencies]\nfast = ['fast_json']\n\n[project.entry"
+    )
+    optional = """
+        from contextlib import suppress
+        from typing import TYPE_CHECKING
+        from importlib.util import find_spec
+        if TYPE_CHECKING:
+            import none_of_types
+        else:
+            import json
+        if sys.version_info < (3, 9):
+            import none_of_old
+        if sys.platform == "none":
+            import none_of_it
+        if find_spec("none_at_all") is not None:
+            import none_at_all
+        with suppress(ImportError):
+            import none_to_be_had
+        class Weather(Plugin):
+            def load(self):
+                import fast_json
+        """
+    assert codes(project.check(optional, code="K003")) == []
+
+    report = project.check("import fast_json\nclass Weather(Plugin): ...", code="K003")
+    assert codes(report) == ["K003"]
+    hidden = "if TYPE_CHECKING:\n    import a\nelse:\n    import none_of_it\n"
+    report = project.check(f"{hidden}class Weather(Plugin): ...", code="K003")
+    assert codes(report) == ["K003"]
+
+
+def test_each_unknown_import_is_told_once(project) -> None:
+    """A requirement that is not installed gives a line for its package, not for each import."""
+    project.pyproject = project.pyproject.replace('"plugreg", ', '"plugreg", "PyNone", ')
+    report = project.check("import none_a\nimport none_a.b\nclass Weather(Plugin): ...", code="K0")
+
+    assert codes(report) == ["K005"]
+
+
+def test_the_modules_of_the_host_and_of_the_plugin_itself_are_required(site, monkeypatch) -> None:
+    """Whatever the distributions are called, in a namespace, too, which others share."""
+    monkeypatch.syspath_prepend(str(site))
+    body = "from plugreg import Plugin\nclass Weather(Plugin): ...\n"
+    modules = {
+        "nspace/one/__init__.py": f"import plugreg_tried_help\nimport {__name__}\n{body}",
+        "plugreg_tried_help.py": "",
+    }
+    needs = "Requires-Dist: plugreg\nRequires-Dist: plugreg-shop>=2\n"
+    points = {"shop.plugins": {"one": "nspace.one:Weather"}}
+    site.dist("nspace-one", entry_points=points, modules=modules, metadata=needs)
+    site.dist("nspace-two", modules={"nspace/two.py": "import none_of_it"})
+    contract = Contract.of_specs("shop", [Hooks], version="2.4", distribution="plugreg-shop")
+    [found] = installed_projects("shop.plugins").values()
+    subject = Subject(contract, "nspace.one:Weather", "one", found)
+
+    assert [seen for seen in subject.packaged if seen.code != "K001"] == []
+
+
+def test_dynamic_fields_are_not_judged(project) -> None:
+    """A build alone knows them; without entry points there is only the wheel to be checked."""
+    lines = project.pyproject.replace("[project]", '[project]\ndynamic = ["dependencies"]')
+    project.pyproject = lines.replace('dependencies = ["plugreg", "shop>=2,<3"]\n', "")
+    report = project.check("import none_of_it\nclass Weather(Plugin): ...", code="K003")
+    assert codes(report) == []
+
+    project.pyproject = project.pyproject.replace('["dep', '["entry-points", "dep')
+    with pytest.raises(NoPluginError, match="only in its wheel; give a wheel"):
+        project.check("class Weather(Plugin): ...")
 
 
 def test_every_row_has_a_test_here() -> None:

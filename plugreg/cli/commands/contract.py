@@ -90,12 +90,15 @@ def check(session: Session, *, targets: tuple[str, ...], contract_file: str | No
     if targets and targets[0].endswith(".json") and contract_file is None:
         contract_file, targets = targets[0], targets[1:]
     judged = session.contract(contract_file)
+    # An author who has the contract alone has no host that could be asked for its folders.
+    is_alone = contract_file is not None and (bool(targets) or not session.has_host)
+    directories = () if is_alone else session.directories
     try:
-        reports = [judged.check(target) for target in targets]
+        reports = [judged.check(target, directories=directories) for target in targets]
     except NoPluginError as error:
         message, _, remedy = str(error).partition("; ")
         raise CommandError(Fault(UNKNOWN, "unknown-plugin", message, remedy)) from error
-    installed = None if targets else judged.check_installed()
+    installed = None if targets else judged.check_installed(directories=directories)
     if installed is not None:
         reports = [*installed.reports.values()]
     rows = [row for report in reports for row in _rows(report)]
