@@ -141,8 +141,10 @@ def _handlers() -> Iterator[tuple[str, int, str]]:
     known = {"root": logging.root, **logging.root.manager.loggerDict}
     for name, logger in known.items():
         for handler in getattr(logger, "handlers", ()):
+            # A library gives its own logger a handler that does nothing when it is imported.
+            is_none = type(handler) is logging.NullHandler and logger is not logging.root
             # pytest has a handler for each phase of a test.
-            if not type(handler).__module__.startswith("_pytest"):
+            if not is_none and not type(handler).__module__.startswith("_pytest"):
                 yield name, id(handler), type(handler).__name__
 
 

@@ -206,7 +206,7 @@ MISTAKES = [
     ("K401", weather("def __init__(self): raise OSError('no file')")),
     ("K402", activated("raise RuntimeError")),
     ("K402", weather("SCHEDULED_TASKS = {'a': {'func': 'b'}}", "ScheduleMixin, Plugin")),
-    ("K403", activated("logging.getLogger('left-by-check').addHandler(logging.NullHandler())")),
+    ("K403", activated("logging.getLogger('left-by-check').addHandler(logging.StreamHandler())")),
     ("K404", weather("@hookimpl\ndef plugreg_deactivating(self): raise RuntimeError")),
     (
         "K405",
