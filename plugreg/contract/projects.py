@@ -8,6 +8,7 @@ import sys
 import tempfile
 import tomllib
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from configparser import ConfigParser, Error
 from contextlib import contextmanager
@@ -188,7 +189,8 @@ def _wheel(wheel: Path, folder: Path, group: str) -> PluginProject:
     try:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(folder)  # It drops paths that lead out of the folder.
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+        # RuntimeError is raised for members that are encrypted or packed in another way.
         raise NoPluginError(str(wheel), f"the wheel cannot be read ({error})") from None
     info = next(iter(sorted(folder.glob("*.dist-info"))), None)
     if info is None:
@@ -227,9 +229,12 @@ def folder_project(folder: Path, group: str) -> PluginProject:
     if "entry-points" in project.get("dynamic", ()):
         raise NoPluginError(str(folder), "its entry points are dynamic, and only in its wheel")
     groups = project.get("entry-points", {})
-    points = groups.get(group, {})
+    table: object = groups.get(group, {}) if isinstance(groups, dict) else None
+    if not isinstance(table, dict):
+        place = f"[project.entry-points.{json.dumps(group)}]"
+        raise NoPluginError(str(folder), f"in its pyproject.toml {place} is no table")
     return PluginProject(
-        entry_points={str(name): str(value) for name, value in points.items()},
+        entry_points={str(name): str(value) for name, value in table.items()},
         groups=tuple(groups),
         requires=tuple(map(str, project.get("dependencies", ()))),
         search=(str(folder / "src"), str(folder)),

@@ -169,6 +169,30 @@ def test_a_class_with_unknown_bases_is_not_judged_for_what_they_may_have(make_wh
     assert CONTRACT.check(make_wheel(source)).findings == ()
 
 
+def test_a_wheel_that_is_damaged_inside_is_told(make_wheel) -> None:
+    """Its folder of contents is whole, and what is packed is not."""
+    wheel = make_wheel("")
+    with zipfile.ZipFile(wheel, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("prices.txt", "tea 1\n" * 1000)
+        start = archive.getinfo("prices.txt").header_offset + 30 + len("prices.txt")
+    with wheel.open("r+b") as file:
+        file.seek(start)
+        file.write(b"\xff" * 8)
+
+    with pytest.raises(NoPluginError, match="the wheel cannot be read"):
+        CONTRACT.check(wheel)
+
+
+@pytest.mark.parametrize("points", ["entry-points = 'tea'", "entry-points.'shop.plugins' = 'tea'"])
+def test_entry_points_that_are_no_table_are_told(tmp_path, points) -> None:
+    """A name without its value is a usual slip."""
+    text = f"[project]\nname = 'tea'\nversion = '1'\n{points}\n"
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+
+    with pytest.raises(NoPluginError, match=r'\[project.entry-points."shop.plugins"\] is no table'):
+        CONTRACT.check(tmp_path)
+
+
 def test_nothing_is_imported_and_nothing_stays(make_wheel, tmp_path) -> None:
     """The module of the plugin is not run, and the unpacked wheel is gone afterwards."""
     wheel = make_wheel(HEAD + "class Courier(Plugin):\n    pass\n")

@@ -234,6 +234,14 @@ def test_names_are_made_of_the_name(desk) -> None:
     assert other.module.isidentifier()
 
 
+@pytest.mark.parametrize("name", ["class", "none", "desk-true", "async"])
+def test_no_name_is_a_keyword(desk, name) -> None:
+    """What is generated for it is Python, and imports its own module."""
+    for path, text in NewPlugin(name=name, contract=desk[1]).files().items():
+        if path.endswith(".py"):
+            compile(text, path, "exec")
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from keyword import iskeyword
 from typing import Any, Final
 
 from plugreg._support.frozen import Frozen
@@ -78,7 +79,7 @@ class NewPlugin(Frozen):
     def module(self) -> str:
         """The package that holds the plugin."""
         name = re.sub(r"\W", "_", self.name.lower())
-        return name if name.isidentifier() else f"plugin_{name}"
+        return name if name.isidentifier() and not iskeyword(name) else f"plugin_{name}"
 
     @property
     def class_name(self) -> str:
@@ -88,7 +89,8 @@ class NewPlugin(Frozen):
         name = name if name[:1].isalpha() else f"Plugin{name}"
         # The same name must not be imported beside it.
         mixins = {mixin.source.rpartition(":")[2] for mixin in self.contract.mixins.values()}
-        return f"{name}Plugin" if name in {*mixins, *self._sources.values(), *_TAKEN} else name
+        is_taken = iskeyword(name) or name in {*mixins, *self._sources.values(), *_TAKEN}
+        return f"{name}Plugin" if is_taken else name
 
     @property
     def title(self) -> str:
