@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, Final
@@ -37,7 +38,9 @@ CANARY: Final = "canary-7f3a9e1c"
 """The value of protected settings while it is watched where it comes out."""
 
 _STAGES: Final = ((Stage.IMPORT, "K301"), (Stage.INIT, "K401"), (Stage.ACTIVATE, "K402"))
-_SECRETS: Final = ("password", "passwd", "secret", "token", "api_key", "apikey", "private_key")
+_SECRETS: Final = re.compile(
+    r"(passwords?|passwd|secrets?|token|api_?keys?|private_?key)(_|$)", re.I
+)
 
 
 def live(make_host: MakeHost, *, name: str, with_isolation: bool = True) -> tuple[Symptom, ...]:
@@ -109,7 +112,8 @@ def _setting(where: str, key: str, definition: SettingDefinition) -> Iterator[Sy
     is_typed = definition.type is not None and definition.type is not str
     if is_typed and not definition.has_default and not definition.required:
         yield Symptom("K202", where, "it has a type, no default, and is not required")
-    if not definition.protected and any(word in key.lower() for word in _SECRETS):
+    is_number = definition.type in (bool, int, float)
+    if not definition.protected and not is_number and _SECRETS.search(key):
         yield Symptom("K204", where, "its name is that of a secret, and it is not protected")
     if not str(definition.name).strip() or str(definition.name) == key:
         yield Symptom("K207", where, "it has no name for people")

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _BUILTINS = (bool, int, float, str, bytes, list, dict, set, frozenset, tuple, object)
 
 
+class UnknownType:
+    """A type of which only the name is known; a hook with such an argument is not called."""
+
+
 def find_specs(contract: ContractTerms) -> list[Any]:
     """Return the classes and modules that a contract was made from.
 
@@ -84,11 +88,22 @@ def _function(name: str, hook: HookContract) -> Any:
     exec(f"def {name}({', '.join(parameters)}): ...", made)  # noqa: S102
     function = made[name]
     function.__annotations__ = {
-        argument.name: _builtin(plain(parse(argument.type))) for argument in hook.arguments
+        argument.name: _argument(plain(parse(argument.type))) for argument in hook.arguments
     }
     function.__annotations__["return"] = _builtin(plain(parse(hook.result)))
     function.__doc__ = hook.text
     return hookspec(firstresult=hook.firstresult, historic=hook.historic)(function)
+
+
+def _argument(term: TypeTerm) -> Any:
+    """Return the type of an argument, `UnknownType` if values of it cannot be made."""
+    # Its name would be evaluated as code.
+    return _builtin(term) if _is_builtin(term) else UnknownType
+
+
+def _is_builtin(term: TypeTerm) -> bool:
+    known = {"None", "|", "Any", "...", *(cls.__name__ for cls in _BUILTINS)}
+    return term.name in known and all(map(_is_builtin, term.args))
 
 
 def _builtin(term: TypeTerm) -> Any:
@@ -136,7 +151,7 @@ def values_of(annotation: Any) -> SearchStrategy[Any]:
     """
     from hypothesis import strategies as st
 
-    if isinstance(annotation, str):
+    if isinstance(annotation, str) or annotation is UnknownType:
         raise TypeError(f"the type {annotation!r} is not known here")
     if annotation is Any:
         return st.none() | st.text() | st.integers()

@@ -501,6 +501,39 @@ def test_a_child_knows_the_types_of_a_contract_alone(project) -> None:
     assert "amount=0" in finding.message
 
 
+@pytest.mark.parametrize("name", ["shop.Order", "list[shop.Order]", "__import__('os')._exit(3)"])
+def test_a_hook_with_a_type_that_is_not_known_is_not_called(project, name) -> None:
+    """A plugin cannot deal with other values than the host's, and no text of a file is run."""
+    price = CONTRACT.hooks["price"]
+    item, *others = price.arguments
+    hooks = {
+        "price": price.__replace__(
+            arguments=(item.__replace__(type=name), *others), source="not_installed:Hooks"
+        )
+    }
+    project.write(hook("return item.total"))
+    found = folder_project(project.folder, "shop.plugins")
+    contract = CONTRACT.__replace__(hooks=hooks)
+    subject = Subject(contract, f"{project.module}:Weather", "weather", found)
+    vars(subject)["imported"] = ()
+
+    assert subject.lived == ()
+
+
+def test_names_that_only_contain_that_of_a_secret_are_none(project) -> None:
+    """A limit, a tokenizer and a secretary are shown to everybody."""
+    keys = ("MAX_TOKENS", "TOKENIZER", "SECRETARY", "smtp_password", "ACCESSTOKEN")
+    texts = [f"'{key}': {{'name': 'N', 'default': ''}}" for key in keys]
+    limit = "'TOKEN_LIMIT': {'name': 'N', 'type': int, 'default': 1}"
+    report = project.check(settings(", ".join([*texts, limit])), code="K204")
+
+    assert codes(report) == ["K204", "K204"]
+    assert [finding.where.partition("'")[2].lower() for finding in report.findings] == [
+        "smtp_password']",
+        "accesstoken']",
+    ]
+
+
 def test_nothing_is_left_by_a_check(project) -> None:
     """No thread, handler or change of this process stays after all checks."""
     from plugreg.testing.residue import changes, surroundings
