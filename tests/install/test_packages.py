@@ -28,7 +28,6 @@ from plugreg.install import InstallPolicy, PipInstaller, Refusal, pylock
 from plugreg.install.distributions import distributions
 from plugreg.install.exceptions import InstallBusyError, InstallRefusedError, InstallSpaceError
 from plugreg.install.generations import Generations
-from plugreg.install.plugins_file import PluginsFile
 from plugreg.mixins import EventMixin
 from plugreg.storage import MemoryStorage
 
@@ -587,23 +586,23 @@ class TestRollback:
         with pytest.raises(InstallError, match="generation 9"):
             registry.packages.rollback(9)
 
-    def test_a_plugins_file_that_fails_half_way_is_as_before(self, registry, shelf, monkeypatch):
-        """It never lists some of the current distributions, and some of others."""
+    def test_a_plugins_file_on_a_full_disk_is_as_before(self, registry, shelf, monkeypatch):
+        """A rollback that cannot write it changes nothing."""
         for name in ("milk", "tea"):
             shelf.ready[f"shop-{name}"] = ("1.0", {name: f"packages_{name}:M"}, _module(name))
             registry.install(f"shop-{name}", keep_broken=True)
-        before, remove = shelf.plugins_file.read_text(), PluginsFile.remove
+        before, replace_file = shelf.plugins_file.read_text(), Path.replace
 
-        def fail(file, name):
-            if name == "shop-tea":
-                raise InstallError(["the disk is full"])
-            remove(file, name)
+        def fail(new, target):
+            if Path(target) == shelf.plugins_file:
+                raise OSError(errno.ENOSPC, "the disk is full")
+            return replace_file(new, target)
 
-        monkeypatch.setattr(PluginsFile, "remove", fail)
+        monkeypatch.setattr(Path, "replace", fail)
         with pytest.raises(InstallError, match="the disk is full"):
             registry.packages.rollback(0)
 
-        assert sorted(shelf.plugins_file.read_text().split()) == sorted(before.split())
+        assert shelf.plugins_file.read_text() == before
         assert there(shelf).keys() == {"shop-milk", "shop-tea"}
 
     def test_it_helps_where_what_serves_is_damaged(self, registry, shelf, versions):
