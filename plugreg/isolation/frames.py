@@ -6,11 +6,12 @@ of the protocol, see `plugreg.isolation.protocol`; the rest is the value.
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import sys
 import time
-from typing import Final
+from typing import Any, Final
 
 LARGEST: Final = 512 * 1024 * 1024
 """The most bytes of a frame: a damaged length would ask for all memory."""
@@ -22,6 +23,15 @@ _PREFIX: Final = 4
 PIECE: Final = 65_536
 _SHORT: Final = 4_096
 """How many bytes are received or sent at a time, and of a frame that nothing is known of yet."""
+
+_NOW: Final = getattr(socket, "MSG_DONTWAIT", 0)
+"""Sends without waiting; on Windows the time limit of the socket holds."""
+
+_INPUT: Final = getattr(select, "POLLIN", 0)
+"""The event of poll(2) that is waited for; 0 on Windows, where the time limit holds, too."""
+
+_LONGEST_WAIT: Final = 3_600.0
+"""Seconds of a single wait; poll(2) takes no more than some weeks."""
 
 
 class BrokenFrameError(ConnectionError):
@@ -110,12 +120,14 @@ class Line:
         largest: The most bytes of a frame that is received.
     """
 
-    __slots__ = ("_reader", "_seconds", "sock")
+    __slots__ = ("_event", "_poll", "_reader", "_seconds", "sock")
 
     def __init__(self, sock: socket.socket, largest: int = LARGEST) -> None:
         self.sock = sock
         self._reader = FrameReader(largest)
         self._seconds: float | None = None
+        self._poll: Any = None
+        self._event = 0
 
     def limit(self, seconds: float) -> None:
         """Let no operation of the system wait longer than that.
@@ -138,15 +150,22 @@ class Line:
         ``time.monotonic``.
         """
         data = pack(body)
-        try:
-            # In pieces: the system would wait for as long as a little of it is taken.
-            sent = self.sock.send(data[:PIECE])
-            while sent < len(data):
-                if deadline is not None and time.monotonic() > deadline:
-                    raise TimeoutError
-                sent += self.sock.send(memoryview(data)[sent : sent + PIECE])
-        except BlockingIOError:
-            raise TimeoutError from None
+        flags = 0 if deadline is None else _NOW
+        # In pieces: the system would wait for as long as a little of it is taken.
+        piece: bytes | memoryview = data[:PIECE]
+        sent = 0
+        while True:
+            try:
+                sent += self.sock.send(piece, flags)
+            except BlockingIOError:
+                if not flags:
+                    raise TimeoutError from None
+                self._wait(deadline, select.POLLOUT)
+            if sent == len(data):
+                return
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError
+            piece = memoryview(data)[sent : sent + PIECE]
 
     def receive(self, deadline: float | None = None) -> bytes:
         """Return the next frame.
@@ -158,6 +177,7 @@ class Line:
         reader = self._reader
         try:
             if reader.is_empty:
+                self._wait(deadline, _INPUT)
                 # Nearly every frame comes whole.
                 piece = self.sock.recv(_SHORT)
                 if int.from_bytes(piece[:_PREFIX], "big") == len(piece) - _PREFIX:
@@ -170,6 +190,7 @@ class Line:
             while frame is None:
                 if deadline is not None and time.monotonic() > deadline:
                     raise TimeoutError
+                self._wait(deadline, _INPUT)
                 frame = self._receive()
         except BlockingIOError:
             raise TimeoutError from None
@@ -195,6 +216,25 @@ class Line:
     def close(self) -> None:
         """Close the connection."""
         self.sock.close()
+
+    def _wait(self, deadline: float | None, event: int) -> None:
+        """Wait until something can be received or sent. Raises TimeoutError at the deadline.
+
+        The time limit of a socket would begin anew with each signal that reaches this process.
+        """
+        if deadline is None or not event:
+            return
+        if self._poll is None:
+            self._poll = select.poll()
+        if event != self._event:
+            self._poll.register(self.sock, event)
+            self._event = event
+        left = deadline - time.monotonic()
+        # A process that was paused looks once more before it gives up.
+        while not self._poll.poll(max(min(left, _LONGEST_WAIT), 0) * 1000):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
 
     def _receive(self) -> bytes | None:
         """Receive once; return a frame that is complete by that, else None."""
