@@ -106,8 +106,8 @@ class Quarantine:
         self._name = name
         self._serves = serves
         self._token = os.urandom(8).hex()
-        # The process and the key of the mark that is stored.
-        self._own: tuple[int, str] | None = None
+        # The process, and the keys of its marks that may be stored.
+        self._own: tuple[int, frozenset[str]] = (0, frozenset())
         self._rows: _Rows | None = None
         self._new: dict[str, PluginSpec] = {}
         self._released: set[str] = set()
@@ -179,7 +179,7 @@ class Quarantine:
         try:
             for slug in released:
                 asks.put(self._storage, "reset", slug)
-            if new or self._key is not None:
+            if new or self._keys:
                 self._store_end(new, in_service)
         except StorageError as error:
             self._outage.failed(error)
@@ -208,35 +208,34 @@ class Quarantine:
     # -- the parts ---------------------------------------------------------------------------
 
     @property
-    def _key(self) -> str | None:
-        """The key of the stored mark, or None. A mark from before a fork is the parent's."""
-        return self._own[1] if self._own is not None and self._own[0] == os.getpid() else None
+    def _keys(self) -> frozenset[str]:
+        """The keys of the marks that may be stored. A mark from before a fork is the parent's."""
+        process, keys = self._own
+        return keys if process == os.getpid() else frozenset()
 
     def _put(self, spec: PluginSpec | None) -> None:
         """Store that this version of a plugin, or for None a version that has served, is loaded."""
         assert self._rows is not None
         if spec is None and not (self._marks_others or self._serves()):
-            key = None
+            keys = frozenset[str]()
         else:
-            key = f"{'' if spec is None else spec.slug}:{self._token}"
+            keys = frozenset({f"{'' if spec is None else spec.slug}:{self._token}"})
         # Plugins that earlier processes have left are now marked one by one.
         left = self._rows.take_batches() if spec is not None else ()
-        if key == self._key and not left:
+        old = self._keys
+        if keys == old and not left:
             return
-        if key is not None:
+        if keys:
             self._end.begin()
+        # What ends the load may come as soon as the mark is stored.
+        self._hold(old | keys)
         with self._storage.transaction() as transaction:
-            self._drop(transaction)
-            for other in left:
+            for other in (*old, *left):
                 transaction.delete(LOADING, other)
-            if key is not None:
+            for key in keys:
                 transaction.put(LOADING, key, self._row(spec))
             mark_quiet(self._storage, transaction)
-        self._forget()
-        if key is not None:
-            self._own = (os.getpid(), key)
-            # A thread that loads beside the host's own work ends in the middle of it.
-            atexit.register(self.leave)
+        self._hold(keys)
 
     def _try_to_put(self, spec: PluginSpec | None) -> None:
         try:
@@ -248,23 +247,23 @@ class Quarantine:
     def _store_end(self, new: Iterable[PluginSpec], in_service: Container[str]) -> None:
         """Remove the mark, and store which new plugins came into service, and which failed."""
         with self._storage.transaction() as transaction:
-            self._drop(transaction)
+            for key in self._keys:
+                transaction.delete(LOADING, key)
             for spec in new:
                 has_served = spec.slug in in_service
                 _put_known(transaction, spec, has_served=has_served)
                 if has_served:
                     drop_marks(transaction, spec.slug, now(self._storage))
             mark_quiet(self._storage, transaction)
-        self._forget()
+        self._hold(frozenset())
 
-    def _drop(self, transaction: Transaction) -> None:
-        if self._key is not None:
-            transaction.delete(LOADING, self._key)
-
-    def _forget(self) -> None:
-        if self._own is not None:
-            self._own = None
-            atexit.unregister(self.leave)
+    def _hold(self, keys: frozenset[str]) -> None:
+        """Note the marks that :meth:`leave` removes, also where the process ends before."""
+        self._own = (os.getpid(), keys)
+        atexit.unregister(self.leave)
+        if keys:
+            # A thread that loads beside the host's own work ends in the middle of it.
+            atexit.register(self.leave)
 
     def _row(self, spec: PluginSpec | None) -> Record:
         return {

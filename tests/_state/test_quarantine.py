@@ -270,6 +270,47 @@ def test_whoever_ends_a_process_leaves_no_mark(shop, number):
     assert not shop.rows(quarantine.SERVED)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_the_mark_is_stored(shop, number):
+    """It leaves no mark, though it comes when the storage has the mark and nobody knows yet."""
+    shop.plugin("fine", "")
+    code = """
+        import os, signal, sys
+        from contextlib import contextmanager
+        from plugreg import PluginRegistry
+        from plugreg.storage import TinyDBStorage
+
+        class Slow(TinyDBStorage):
+            @contextmanager
+            def transaction(self):
+                with super().transaction() as transaction:
+                    yield transaction
+                if any(key.startswith("fine:") for key in self.read("loading")):
+                    print("stored", flush=True)
+                    os.kill(os.getpid(), number)
+
+        number = int(sys.argv[2])
+        if number == signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)
+        registry = PluginRegistry("shop", storage=Slow(sys.argv[1]), new_plugins="active")
+        registry.load()
+        print("loaded", flush=True)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), shop.url[len("tinydb:///") :], str(+number)],
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{Path(plugreg.__file__).parents[1]}:{shop.site.folder}",
+        },
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == ("stored\n", -number), done.stderr
+    assert not shop.rows(quarantine.LOADING)
+
+
 def test_a_plugin_that_goes_on_when_it_is_told_to_end(shop):
     """The process ends once the plugin is loaded, and at once when it is told so again."""
     shop.plugin(
