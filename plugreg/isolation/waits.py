@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,16 +34,23 @@ async def free_line(pool: LinePool) -> Line:
         found.append(line)
         loop.soon(arrived.set)
 
-    # A connection is waited for, and a process may take its time.
-    line = await in_thread(partial(pool.take, take)) if pool.connects else pool.take(take)
+    def give_up(line: Line | None) -> None:
+        pool.give_up(take)
+        line = line or (found[0] if found else None)
+        if line is not None:
+            pool.put_back(line)
+
+    if pool.connects:
+        # A connection is waited for, and a process may take its time.
+        line = await in_thread(partial(pool.take, take), give_up)
+    else:
+        line = pool.take(take)
     if line is not None:
         return line
     try:
         await loop.wait(arrived, None, shielded=False)
     except BaseException:
-        pool.give_up(take)
-        if found and found[0] is not None:
-            pool.put_back(found[0])
+        give_up(None)
         raise
     if found[0] is None:
         raise EOFError
@@ -80,11 +88,22 @@ async def ended(child: ChildProcess, seconds: float) -> None:
     await loop.wait(done, seconds, shielded=False)
 
 
-async def in_thread(function: Callable[[], T]) -> T:
-    """Return the result of a function that runs in a thread of its own."""
+async def in_thread(function: Callable[[], T], give_up: Callable[[T], object] | None = None) -> T:
+    """Return the result of a function that runs in a thread of its own.
+
+    Args:
+        function: The function.
+        give_up: Takes the result where the coroutine was cancelled meanwhile.
+    """
     loop = running_loop()
     done = loop.event()
     results: list[Any] = []
+    # Who takes the second turn, the thread or a cancelled coroutine, gives the result up.
+    turns = count(1)
+
+    def release() -> None:
+        if next(turns) == 2 and give_up is not None and results[1] is None:
+            give_up(results[0])
 
     def run() -> None:
         try:
@@ -92,9 +111,14 @@ async def in_thread(function: Callable[[], T]) -> T:
         except BaseException as error:  # noqa: BLE001 - it is raised in the coroutine
             results.extend((None, error))
         loop.soon(done.set)
+        release()
 
     Thread(target=run, name="plugreg isolation", daemon=True).start()
-    await loop.wait(done, None, shielded=False)
+    try:
+        await loop.wait(done, None, shielded=False)
+    except BaseException:
+        release()
+        raise
     value, error = results
     if error is not None:
         raise error

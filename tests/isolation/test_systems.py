@@ -168,3 +168,22 @@ def test_a_limit_that_the_system_has_not(host: Any) -> None:
 
     assert "memory=" in failure.message
     assert "leave it out" in failure.message
+
+
+@pytest.mark.parametrize("hook", ["act", "aact"])
+def test_cancelled_calls_leave_their_lines(connected: Any, hook: str) -> None:
+    """A call that is cancelled while it waits for a line takes none away from later calls."""
+    registry = connected.open({"victim": Isolated(timeout=connected.wait)})
+
+    async def main() -> Any:
+        for turns in range(8):
+            call = asyncio.create_task(registry.acall(getattr(connected.hooks, hook), what="well"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            call.cancel()
+            with suppress(asyncio.CancelledError):
+                await call
+        async with asyncio.timeout(connected.wait):
+            return await registry.acall(connected.hooks.act, what="well")
+
+    assert asyncio.run(main()) == ["well", "healthy"]
