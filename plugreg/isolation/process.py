@@ -61,7 +61,8 @@ class ChildProcess:
         exitcode: Exit code, negative for a signal; None before the end.
         reason: Why the host has killed it, or an empty string.
         version: Number of the values that it was sent last.
-        callers: Of each call under way, the isolated plugins that wait for its caller.
+        callers: Of each call under way, or waiting for a line, the isolated plugins that wait for
+            its caller.
         asks: Is acquired for a request of the process to the host, until it is answered.
         values: Those values, as `Surroundings.values` has them; they change under ``updating``.
         stage: The next step that the process has announced.

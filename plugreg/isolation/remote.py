@@ -49,6 +49,7 @@ from plugreg.isolation.running import (
     HookRow,
     Running,
     Surroundings,
+    all_waiting,
     carry_out,
     pack,
 )
@@ -208,24 +209,26 @@ class RemotePlugin:
             child = asking or running.child
             if child is None or not child.is_usable:
                 child = self._ensure(running)
-            # The call that this call is part of, if any, has the other line.
-            pool = child.side if is_side or asking is not None else child.sync
-            version = self._version(child)
-            try:
-                line = pool.wait()
-            except (EOFError, OSError):
-                # It has ended in the meantime, unless this process has too many files open.
-                if child.is_usable:
-                    raise
-            else:
-                break
-        if callers:
-            child.callers.append(callers)
-        try:
-            return self._exchange(child, pool, line, (operation, name, version, value), timeout)
-        finally:
             if callers:
-                child.callers.remove(callers)
+                # Already while it waits for a line, it is waited for.
+                child.callers.append(callers)
+            try:
+                # The call that this call is part of, if any, has the other line.
+                is_beside = is_side or (callers and self._is_awaited(child, callers))
+                pool = child.side if is_beside else child.sync
+                version = self._version(child)
+                try:
+                    line = pool.wait()
+                except (EOFError, OSError):
+                    # It has ended in the meantime, unless this process has too many files open.
+                    if child.is_usable:
+                        raise
+                    continue
+                asked = (operation, name, version, value)
+                return self._exchange(child, pool, line, asked, timeout)
+            finally:
+                if callers:
+                    child.callers.remove(callers)
 
     def _exchange(
         self,
@@ -270,21 +273,39 @@ class RemotePlugin:
             child = asking or running.child
             if child is None or not child.is_usable:
                 child = await waits.in_thread(partial(self._ensure, running))
-            pool = child.more if is_async else child.sync if asking is None else child.side
-            version = self._version(child)
-            try:
-                line = await waits.free_line(pool)
-            except (EOFError, OSError):
-                if child.is_usable:
-                    raise
-            else:
-                break
-        number = next(self._numbers)
-        body = request(number, operation, name, version, value)
-        deadline = time.monotonic() + timeout
-        try:
             if callers:
                 child.callers.append(callers)
+            try:
+                is_beside = callers and self._is_awaited(child, callers)
+                pool = child.more if is_async else child.side if is_beside else child.sync
+                version = self._version(child)
+                try:
+                    line = await waits.free_line(pool)
+                except (EOFError, OSError):
+                    if child.is_usable:
+                        raise
+                    continue
+                asked = (operation, name, version, value)
+                return await self._aexchange(child, pool, line, asked, timeout, is_async=is_async)
+            finally:
+                if callers:
+                    child.callers.remove(callers)
+
+    async def _aexchange(
+        self,
+        child: ChildProcess,
+        pool: LinePool,
+        line: Line,
+        asked: tuple[bytes, str, int, bytes],
+        timeout: float,
+        *,
+        is_async: bool,
+    ) -> bytes:
+        """Do the same as `_exchange` from a coroutine."""
+        number = next(self._numbers)
+        body = request(number, *asked)
+        deadline = time.monotonic() + timeout
+        try:
             frame = await waits.exchange(line, body, deadline)
         except TimeoutError:
             child.kill(f"a call took longer than {timeout:g} seconds")
@@ -308,9 +329,6 @@ class RemotePlugin:
                 drain = partial(_drain, child, pool, line, deadline)
                 Thread(target=drain, name="plugreg isolation", daemon=True).start()
             raise
-        finally:
-            if callers:
-                child.callers.remove(callers)
         pool.put_back(line)
         child.last_used = time.monotonic()
         return self._parse(child, frame, number)
@@ -352,6 +370,10 @@ class RemotePlugin:
         if found is not None and not found.is_usable:
             raise self._died(found)
         return found
+
+    def _is_awaited(self, child: ChildProcess, callers: Callers) -> bool:
+        """Return whether a call of the process waits, over any others, for the calling code."""
+        return (self, child) in all_waiting(callers)
 
     def _wait_for_end(self, child: ChildProcess, error: BaseException) -> None:
         if isinstance(error, BrokenFrameError):

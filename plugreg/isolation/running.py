@@ -50,6 +50,17 @@ Callers = frozenset[tuple[object, ChildProcess]]
 CALLERS: Final[ContextVar[Callers]] = ContextVar("plugreg isolated callers", default=frozenset())
 
 
+def all_waiting(callers: Callers) -> Callers:
+    """Return the isolated plugins that wait for some others, and those that wait for them."""
+    found, todo = set(callers), [*callers]
+    while todo:
+        _, child = todo.pop()
+        more = frozenset().union(*list(child.callers)) - found
+        found |= more
+        todo += more
+    return frozenset(found)
+
+
 class HookRow(NamedTuple):
     """A hook implementation of the plugin: its name there, its arguments, and their codec.
 

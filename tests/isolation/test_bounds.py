@@ -220,6 +220,10 @@ class Ring:
     def back(self, depth: int) -> int:
         """Go back to the first one."""
 
+    @hookspec
+    def meet(self) -> None:
+        """Wait for the other one."""
+
 
 FORTH = """
 from plugreg import Plugin, hookimpl
@@ -280,3 +284,42 @@ def test_calls_beside_such_a_ring_take_turns(host: Any) -> None:
         caller.join()
 
     assert found == [0] * 4
+
+
+MEETING = """
+import threading
+from plugreg import hookimpl
+together = threading.Barrier(2)
+@hookimpl
+def meet():
+    together.wait(20)
+"""
+
+
+def test_rings_that_begin_at_both_ends(host: Any) -> None:
+    """Plugins that call each other at the same time do not wait for each other's line."""
+    host.write("meeting", MEETING)
+    # Each plugin is in a call of its own before it asks for the other.
+    meets = """        if not vars(self).get("has_met"):
+            self.has_met = True
+            call_host(self, "meet")
+"""
+    for slug, source, begin in (
+        ("victim", FORTH, "        return depth if"),
+        ("other", BACK, "        found = []"),
+    ):
+        host.write(slug, source.replace(begin, meets + begin))
+    isolated = Isolated(timeout=host.wait, may_call=["forth", "back", "meet"])
+    registry = host.open({"victim": isolated, "other": isolated}, hookspecs=[Ring])
+    found: list[Any] = []
+
+    def run(hook: Any) -> None:
+        found.append([o.value for o in registry.outcomes(hook, depth=3)])
+
+    callers = [threading.Thread(target=run, args=(hook,)) for hook in (Ring.forth, Ring.back)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+
+    assert found == [[0], [0]]
