@@ -26,6 +26,9 @@ from plugreg.isolation.environments import Program
 CAN_FORK = hasattr(os, "fork") and hasattr(socket, "send_fds")
 """Whether a guardian can fork the process, and sockets be handed to it."""
 
+_PATIENCE: Final = 1.0
+"""Seconds that a peer has for its key; others wait meanwhile."""
+
 Send = Callable[[Mapping[str, Any], socket.socket | None], object]
 """Sends a message over the control line, with a socket if given."""
 
@@ -218,10 +221,14 @@ class _Invitation:
 
     def _is_known(self, near: socket.socket) -> bool:
         """Return whether the peer knows the key: any user of the machine may try."""
-        near.settimeout(1.0)
+        near.settimeout(_PATIENCE)
+        deadline = time.monotonic() + _PATIENCE
         given = b""
         with suppress(OSError):
-            while len(given) < len(self._key) and (piece := near.recv(len(self._key))):
+            while (left := len(self._key) - len(given)) and time.monotonic() < deadline:
+                piece = near.recv(left)
+                if not piece:
+                    break
                 given += piece
         return secrets.compare_digest(given, self._key.encode())
 

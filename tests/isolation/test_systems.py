@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from typing import Any
 
@@ -130,6 +131,40 @@ def test_strangers_are_not_let_in(connected: Any) -> None:
         for stranger in strangers:
             with stranger, suppress(ConnectionResetError):
                 assert stranger.recv(1) == b""
+
+
+def test_a_stranger_that_drips(connected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who gives a key byte by byte is not waited for to its end: the process has its turn."""
+    accept = systems._Invitation.accept
+    is_over = threading.Event()
+    sent: list[int] = []
+    drips: list[threading.Thread] = []
+
+    def drip(stranger: socket.socket) -> None:
+        with stranger, suppress(OSError):
+            while not is_over.wait(0.5):
+                stranger.sendall(b"0")
+                sent[-1] += 1
+
+    def accept_late(invitation: Any, seconds: float) -> socket.socket:
+        is_over.clear()
+        stranger = socket.create_connection(("127.0.0.1", invitation.as_data()["port"]))
+        sent.append(0)
+        drips.append(threading.Thread(target=drip, args=(stranger,)))
+        drips[-1].start()
+        return accept(invitation, seconds)
+
+    monkeypatch.setattr(systems._Invitation, "accept", accept_late)
+    try:
+        registry = connected.open()
+        assert registry.call(connected.hooks.act, what="well") == ["well", "healthy"]
+    finally:
+        is_over.set()
+        for thread in drips:
+            thread.join()
+    # Each would have taken half a minute for its 64 bytes.
+    assert sent
+    assert all(count < 32 for count in sent)
 
 
 def test_a_process_that_cannot_start(connected: Any) -> None:
