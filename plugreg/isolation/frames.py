@@ -149,10 +149,13 @@ class Line:
         Raises TimeoutError where the other side takes nothing for too long, and at the deadline of
         ``time.monotonic``.
         """
-        data = pack(body)
+        self.send_data(pack(body), deadline)
+
+    def send_data(self, data: bytes | memoryview, deadline: float | None = None) -> None:
+        """Send a packed frame, or the rest of it. Raises as `send` does."""
         flags = 0 if deadline is None else _NOW
         # In pieces: the system would wait for as long as a little of it is taken.
-        piece: bytes | memoryview = data[:PIECE]
+        piece = data[:PIECE]
         sent = 0
         while True:
             try:

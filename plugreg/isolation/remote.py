@@ -305,8 +305,9 @@ class RemotePlugin:
         number = next(self._numbers)
         body = request(number, *asked)
         deadline = time.monotonic() + timeout
+        unsent: list[memoryview] = []
         try:
-            frame = await waits.exchange(line, body, deadline)
+            frame = await waits.exchange(line, body, deadline, unsent)
         except TimeoutError:
             child.kill(f"a call took longer than {timeout:g} seconds")
             pool.drop(line)
@@ -326,7 +327,7 @@ class RemotePlugin:
             if is_async:
                 pool.drop(line)
             else:
-                drain = partial(_drain, child, pool, line, deadline)
+                drain = partial(_drain, child, pool, line, deadline, unsent)
                 Thread(target=drain, name="plugreg isolation", daemon=True).start()
             raise
         pool.put_back(line)
@@ -523,10 +524,21 @@ def _are_known(values: tuple[object, object], child: ChildProcess) -> bool:
     return values[0] is known[0] and values[1] is known[1]
 
 
-def _drain(child: ChildProcess, pool: LinePool, line: Line, deadline: float) -> None:
-    """Wait for the answer that nobody waits for any more, and kill a process that has none."""
+def _drain(
+    child: ChildProcess,
+    pool: LinePool,
+    line: Line,
+    deadline: float,
+    unsent: Sequence[memoryview],
+) -> None:
+    """Send what is left of a request, and wait for the answer, which nobody waits for any more.
+
+    A process that has none is killed.
+    """
     try:
         line.limit(max(deadline - time.monotonic(), 0.001))
+        for data in unsent:
+            line.send_data(data, deadline)
         line.receive(deadline)
     except TimeoutError:
         child.kill("a call that was cancelled did not end")

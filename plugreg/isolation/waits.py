@@ -57,20 +57,29 @@ async def free_line(pool: LinePool) -> Line:
     return found[0]
 
 
-async def exchange(line: Line, body: bytes, deadline: float) -> bytes:
+async def exchange(line: Line, body: bytes, deadline: float, unsent: list[memoryview]) -> bytes:
     """Send a frame and return the next frame that arrives.
 
-    Raises TimeoutError at the deadline of ``time.monotonic``, and as `Line.receive` does.
+    Args:
+        line: The line.
+        body: The content of the frame.
+        deadline: The end of all this, by ``time.monotonic``.
+        unsent: Gets what is left to be sent, for a coroutine that is cancelled in between.
+
+    Raises:
+        TimeoutError: At the deadline. Others are those of `Line.receive`.
     """
     loop, sock = running_loop(), line.sock
     data = memoryview(pack(body))
     sock.setblocking(False)
     try:
         while data:
+            unsent[:] = [data]
             try:
                 data = data[sock.send(data) :]
             except BlockingIOError:
                 await _until_ready(loop, sock, deadline, writing=True)
+        unsent.clear()
         while True:
             frame = line.received()
             if frame is not None:

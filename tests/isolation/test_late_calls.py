@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -292,3 +293,24 @@ def test_deaths_in_capabilities_open_the_circuit(host: Any) -> None:
     [refused] = calls.outcomes("validation", "validate_name", "good")
 
     assert type(refused.error) is CircuitOpenError
+
+
+def test_cancelled_while_it_is_sent(host: Any) -> None:
+    """A call that is cancelled in the middle of a large argument disturbs no later call."""
+    host.write(
+        "victim", "from plugreg import hookimpl\n@hookimpl\ndef act(what):\n    return what[:4]"
+    )
+    registry = host.open()
+    pid = registry.get("victim").process.pid
+
+    async def main() -> Any:
+        call = asyncio.create_task(registry.acall(host.hooks.act, what="x" * 30_000_000))
+        # The first piece is sent now, and the socket takes no more at once.
+        await asyncio.sleep(0)
+        call.cancel()
+        with suppress(asyncio.CancelledError):
+            await call
+        return await registry.acall(host.hooks.act, what="well")
+
+    assert asyncio.run(main()) == ["well"]
+    assert registry.get("victim").process.pid == pid
