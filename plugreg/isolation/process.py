@@ -258,7 +258,9 @@ class ChildProcess:
             with Guard():
                 callback()
 
-    def _take(self, message: Mapping[str, Any]) -> None:
+    def _take(self, message: Any) -> None:
+        if type(message) is not dict:
+            return  # The plugin has scribbled.
         if "log" in message:
             self._listener.log(int(message["level"]), str(message["log"]))
         elif "stage" in message:

@@ -323,3 +323,32 @@ def test_rings_that_begin_at_both_ends(host: Any) -> None:
         caller.join()
 
     assert found == [[0], [0]]
+
+
+SCRIBBLES = """
+import gc, json
+from plugreg import Plugin, hookimpl
+from plugreg.isolation.link import HostLink
+class Victim(Plugin):
+    @hookimpl
+    def act(self, what):
+        [link] = [thing for thing in gc.get_objects() if type(thing) is HostLink]
+        for message in (["ask"], "ask", 5, None, {"log": 1}, {"ask": 0}, {"ask": 0, "what": []}):
+            link._send(json.dumps(message).encode())
+        self.set_metadata({"word": "well"})
+        return "well"
+"""
+
+
+def test_messages_that_are_none(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process sends instead of messages raises nothing in the host, and takes no room."""
+    raised: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    host.write("victim", SCRIBBLES)
+    registry = host.open()
+
+    for _ in range(20):
+        [outcome] = registry.outcomes(host.hooks.act, what="")
+        assert outcome.value == "well", outcome.error
+    registry.close()
+    assert raised == []
