@@ -365,15 +365,19 @@ def _watched() -> Iterator[io.StringIO]:
     """Collect log records and output meanwhile."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    root, level = logging.getLogger(), logging.getLogger().level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
+    # A host may have the loggers of plugins say less than all others.
+    loggers = logging.getLogger(), logging.getLogger("plugreg.plugin")
+    levels = [logger.level for logger in loggers]
+    loggers[0].addHandler(handler)
+    for logger in loggers:
+        logger.setLevel(logging.DEBUG)
     try:
         with redirect_stdout(stream), redirect_stderr(stream):
             yield stream
     finally:
-        root.removeHandler(handler)
-        root.setLevel(level)
+        loggers[0].removeHandler(handler)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _isolated(make_host: MakeHost, name: str) -> Iterator[Symptom]:

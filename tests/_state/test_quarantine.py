@@ -259,8 +259,8 @@ SLOW = "print('loading', flush=True)\nimport time; time.sleep(600)"
 def test_whoever_ends_a_process_leaves_no_mark(shop, number):
     """An interrupted start has not found a plugin that ends processes, and ends as it was told."""
     shop.plugin("slow", SLOW)
-    # Where the tests run in the background, the shell has them ignore SIGINT.
-    default = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    # Where the tests run in the background, SIGINT and SIGHUP may be ignored.
+    default = {"preexec_fn": lambda: signal.signal(number, signal.SIG_DFL)}
     with run_until_loading(shop, "activate slow", **default) as process:
         (key,) = shop.rows(quarantine.LOADING)
         assert key.startswith("slow:")

@@ -142,8 +142,11 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path, leaves_nothing: None) -> Iterator[Host]:
     """Yield a host; its registries are closed at the end."""
-    logging.getLogger("plugreg").setLevel(logging.WARNING)
+    logger = logging.getLogger("plugreg")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
     host = Host(tmp_path / "plugins")
     yield host
     for registry in host.registries:
         registry.close()
+    logger.setLevel(level)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -122,10 +123,11 @@ class TestCopy:
             place, link = f"sqlite:///{place}", f"sqlite:///{link}"
         # Nobody would wait that long.
         one, two = kind(place, lock_timeout=86_400.0), kind(link, lock_timeout=86_400.0)
-        fill(one)
-        with pytest.raises(StorageError, match="onto itself"):
-            copy(one, two, replace=True)
-        assert (contents_of(two), two.revision()) == (CONTENTS, 1)
+        with closing(one), closing(two):
+            fill(one)
+            with pytest.raises(StorageError, match="onto itself"):
+                copy(one, two, replace=True)
+            assert (contents_of(two), two.revision()) == (CONTENTS, 1)
 
     def test_of_a_store_onto_its_wrapper_is_refused_at_once(self, source):
         """One lock of one process is known to be held by this thread."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -277,8 +278,6 @@ def test_each_mistake_is_found(project, code, source) -> None:
     try:
         report = project.check(source, code=code)
     finally:
-        import logging
-
         logging.getLogger("left-by-check").handlers.clear()
     found = [finding for finding in report.findings if finding.code == code]
 
@@ -287,6 +286,15 @@ def test_each_mistake_is_found(project, code, source) -> None:
     assert found[0].level == row.severity
     assert found[0].message.endswith(row.remedy[1:].removesuffix("."))
     assert report.ok == all(finding.level != "error" for finding in report.findings)
+
+
+def test_a_logger_that_says_little_hides_no_secret(project, caplog) -> None:
+    """A secret in a message for developers is found where the host logs warnings alone."""
+    source = next(source for code, source in MISTAKES if code == "K602")
+    with caplog.at_level(logging.WARNING, "plugreg"):
+        report = project.check(source, code="K602")
+
+    assert [finding.code for finding in report.findings] == ["K602"]
 
 
 EFFECTS = {
