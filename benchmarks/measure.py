@@ -14,7 +14,7 @@ from statistics import median, quantiles
 from time import monotonic
 from typing import Any
 
-from model import FAILED, Budget, Case, How, Kind, Unit
+from model import FAILED, Budget, Case, How, Kind, Unit, shown, times
 from sites import fabricate, plugins_for
 from worker import BEGIN, END
 
@@ -258,8 +258,6 @@ def _verdict(
     growth: float | None,
     values: Mapping[str, list[float]],
 ) -> Verdict | None:
-    from table import shown, times
-
     limit = budget.limit
     if budget.kind is Kind.AT_MOST:
         text = f"{shown(middle, unit)} of {shown(limit, unit)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -50,6 +51,29 @@ class Unit(StrEnum):
     SECONDS = "s"
     BYTES = "B"
     COUNT = ""
+
+
+_SCALES = {
+    Unit.SECONDS: ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),
+    Unit.BYTES: ((2**20, "MiB"), (2**10, "KiB"), (1, "B")),
+}
+
+
+def shown(value: float, unit: str) -> str:
+    """Return a figure with three digits and its unit."""
+    if unit not in _SCALES:
+        return f"{value:,.0f}"
+    scales = _SCALES[Unit(unit)]
+    factor, name = next((each for each in scales if abs(value) >= each[0]), scales[-1])
+    scaled = value / factor
+    digits = 0 if abs(scaled) >= 100 or not scaled else 2 - math.floor(math.log10(abs(scaled)))
+    return f"{scaled:.{min(max(digits, 0), 2)}f} {name}"
+
+
+def times(ratio: float) -> str:
+    """Return a ratio with three digits."""
+    digits = 2 if ratio < 10 else 1 if ratio < 100 else 0
+    return f"{ratio:.{digits}f} {TIMES}"
 
 
 class Kind(StrEnum):

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from model import Case, Part
-from table import shown, size_label
+from model import Case, Part, shown
+from table import size_label
 
 if TYPE_CHECKING:
     from measure import Result
