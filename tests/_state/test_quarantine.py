@@ -290,8 +290,8 @@ def test_a_signal_while_the_mark_is_stored(shop, number):
                     os.kill(os.getpid(), number)
 
         number = int(sys.argv[2])
-        if number == signal.SIGINT:
-            signal.signal(number, signal.default_int_handler)
+        is_ctrl_c = number == signal.SIGINT
+        signal.signal(number, signal.default_int_handler if is_ctrl_c else signal.SIG_DFL)
         registry = PluginRegistry("shop", storage=Slow(sys.argv[1]), new_plugins="active")
         registry.load()
         print("loaded", flush=True)
