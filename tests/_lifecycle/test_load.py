@@ -139,7 +139,7 @@ class TestTargets:
             def __init__(self):
                 self.price = 5
 
-        (failure,) = loading_of(Shadow).failures
+        failure = only_failure(loading_of(Shadow), Stage.INIT)
         assert "is no plugin" in failure.message
 
     def test_import_of_module_and_attribute(self, site, monkeypatch):

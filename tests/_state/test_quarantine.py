@@ -235,6 +235,21 @@ def test_a_plugin_that_merely_fails_leaves_no_mark(shop):
     assert not row["codes"][quarantine.PYTHON]
 
 
+def run_code(shop, code, *arguments):
+    """Run a program beside the plugins of a shop, and return how it ended."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *arguments],
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{Path(plugreg.__file__).parents[1]}:{shop.site.folder}",
+        },
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        check=False,
+    )
+
+
 def run_until_loading(shop, *commands, **options):
     """Start a process, and return it once it loads the plugin that takes long."""
     process = subprocess.Popen(
@@ -296,17 +311,7 @@ def test_a_signal_while_the_mark_is_stored(shop, number):
         registry.load()
         print("loaded", flush=True)
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), shop.url[len("tinydb:///") :], str(+number)],
-        env={
-            **os.environ,
-            "PYTHONPATH": f"{Path(plugreg.__file__).parents[1]}:{shop.site.folder}",
-        },
-        capture_output=True,
-        text=True,
-        timeout=LONG,
-        check=False,
-    )
+    done = run_code(shop, code, shop.url[len("tinydb:///") :], str(+number))
     assert (done.stdout, done.returncode) == ("stored\n", -number), done.stderr
     assert not shop.rows(quarantine.LOADING)
 
@@ -348,16 +353,7 @@ def test_a_program_that_handles_the_signal(shop):
         with closing(open_storage(shop.url)) as storage, storage.transaction() as transaction:
             for slug in ("fine", "own"):
                 transaction.delete(quarantine.SERVED, slug)
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code), shop.url, handled],
-            env={
-                **os.environ,
-                "PYTHONPATH": f"{Path(plugreg.__file__).parents[1]}:{shop.site.folder}",
-            },
-            capture_output=True,
-            timeout=LONG,
-            check=False,
-        )
+        done = run_code(shop, code, shop.url, handled)
         assert done.returncode == 0, done.stderr
 
 
@@ -493,16 +489,7 @@ def test_a_host_that_ends_beside_a_load_leaves_no_mark(shop):
         while "shop_slow_1_0" not in sys.modules:
             time.sleep(0.01)
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), shop.url],
-        env={
-            **os.environ,
-            "PYTHONPATH": f"{Path(plugreg.__file__).parents[1]}:{shop.site.folder}",
-        },
-        capture_output=True,
-        timeout=LONG,
-        check=False,
-    )
+    done = run_code(shop, code, shop.url)
     assert done.returncode == 0, done.stderr
     assert not shop.rows(quarantine.LOADING)
 
