@@ -1,4 +1,4 @@
-"""Ending in order: a process that is asked to end in the middle of a load ends that load first."""
+"""Orderly termination: a process that receives SIGTERM during a load ends the load first."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class _EndAskedFor(KeyboardInterrupt):
 
 
 class OrderlyEnd:
-    """Turns SIGTERM and SIGHUP into the end of what is being loaded, and then of the process.
+    """Lets SIGTERM and SIGHUP interrupt the current load, and then end the process.
 
-    Without it these signals end a process at once, and nothing could be put in order. A signal that
-    the program handles, or ignores, is left alone. Python can do this in the main thread alone, and
-    calls the handler between two instructions of Python code.
+    By default these signals end a process at once, without cleaning up. A signal that the program
+    handles or ignores is not changed. Python runs handlers in the main thread only, between two
+    instructions of Python code.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class OrderlyEnd:
         self._is_deferred = False
 
     def begin(self) -> None:
-        """Handle the signals from now on; nothing happens outside of the main thread."""
+        """Install the handlers; do nothing outside the main thread."""
         self._is_deferred = False
         if self._taken:
             return
@@ -46,11 +46,11 @@ class OrderlyEnd:
                     self._taken.append(number)
 
     def defer(self) -> None:
-        """Let a signal that comes now wait for :meth:`end`, which must follow."""
+        """Defer signals until `end`, which the caller must call."""
         self._is_deferred = True
 
     def end(self) -> None:
-        """Handle them no more, and end the process if one of them has come."""
+        """Remove the handlers, and end the process if it has received a signal."""
         taken, self._taken = self._taken, []
         for number in taken:
             # A plugin may have a handler of its own by now.
@@ -61,7 +61,7 @@ class OrderlyEnd:
             _die(asked)
 
     def _ask(self, number: int, _: FrameType | None) -> None:
-        # The second one ends a plugin that goes on; a fork has nothing to put in order.
+        # A second signal ends a plugin that ignores the first. A fork has nothing to clean up.
         if self._asked is not None or not self._taken or self._process != os.getpid():
             _die(number)
         self._asked = number
