@@ -276,8 +276,8 @@ class PluginRegistry:
         """Installing and uninstalling distributions. None without an installer."""
         if self._parts.options.installer is None:
             return None
+        from plugreg.install.environment import InstallContext
         from plugreg.install.packages import Packages
-        from plugreg.install.staging import InstallContext
 
         parts = self._parts
         context = InstallContext(
@@ -286,11 +286,13 @@ class PluginRegistry:
             slug_of=parts.options.slug_of,
             storage=parts.storage,
             catalogue=self.catalogue,
+            refresh=self._refresh_if_loaded,
             rediscover=self._rediscover,
+            forget=self._operator.delete,
             notify=parts.emit,
             probe=self._probe_staged,
         )
-        return Packages(context, refresh=self._refresh_if_loaded, forget=self._operator.delete)
+        return Packages(context)
 
     @property
     def host(self) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from plugreg._state.plugin_rows import PluginRows
@@ -12,6 +12,7 @@ from plugreg.exceptions import InstallError, PluginActiveError, PluginNotFoundEr
 from plugreg.install.audit import Audit, AuditEntry, ReleaseRows
 from plugreg.install.changes import Attempt, check_actor, taking_in
 from plugreg.install.disk import disk_errors, write_file
+from plugreg.install.environment import InstallContext, asked_for, unneeded
 from plugreg.install.installer import Progress
 from plugreg.install.plan import (
     Generation,
@@ -22,9 +23,8 @@ from plugreg.install.plan import (
     UninstallReport,
 )
 from plugreg.install.planning import Planner
-from plugreg.install.removal import require_removable, require_unneeded
+from plugreg.install.removal import check_removable
 from plugreg.install.requirements import parse_target
-from plugreg.install.staging import InstallContext, Staged, asked_for, unneeded
 from plugreg.install.syncing import sync_lines, sync_locked
 
 
@@ -38,25 +38,14 @@ class Packages:
 
     Args:
         context: The parts of the host.
-        refresh: Reads the changes of other processes from the storage.
-        forget: Deletes all stored data of a plugin.
     """
 
-    def __init__(
-        self,
-        context: InstallContext,
-        *,
-        refresh: Callable[[], object],
-        forget: Callable[[str], None],
-    ) -> None:
+    def __init__(self, context: InstallContext) -> None:
         self._context = context
-        self._catalogue = context.catalogue
         self._audit = Audit(context.storage)
         self._releases = ReleaseRows(context.storage)
         self._planner = Planner(context)
-        self._changer = self._planner.shared
-        self._refresh = refresh
-        self._forget = forget
+        self._shared = self._planner.shared
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -85,9 +74,8 @@ class Packages:
             StorageError: If the storage fails.
         """
         target = parse_target(requirement, index_url)
-        return self._planner.plan(
-            target, isolate=isolate or self._planner.isolated(target.name) is not None
-        )
+        isolate = isolate or self._planner.isolated(target.name) is not None
+        return self._planner.plan(target, isolate=isolate)
 
     def generations(self, isolated: str | None = None) -> tuple[Generation, ...]:
         """Return the generations that are there, by number.
@@ -99,8 +87,8 @@ class Packages:
         Raises:
             InstallError: If the environment cannot be read.
         """
-        changer = self._planner.changer_of(isolated)
-        return tuple(map(changer.generation, changer.generations.numbers()))
+        environment = self._planner.environment(isolated)
+        return tuple(map(environment.generation, environment.generations.numbers()))
 
     def previous(self, isolated: str | None = None) -> int | None:
         """Return the number of the generation to which `rollback` goes, None if there is none.
@@ -112,7 +100,7 @@ class Packages:
         Raises:
             InstallError: If the environment cannot be read.
         """
-        return next(iter(self._planner.changer_of(isolated).generations.current().before), None)
+        return next(iter(self._planner.environment(isolated).generations.current().before), None)
 
     def listed(self) -> dict[str, str]:
         """Return the requirements of the plugins file that hold here, by distribution.
@@ -120,7 +108,7 @@ class Packages:
         Raises:
             InstallError: If there is no plugins file, or it cannot be read.
         """
-        file = self._changer.plugins_file
+        file = self._shared.plugins_file
         if file is None:
             raise InstallError(["there is no plugins file; give the installer plugins_file="])
         return {line.name: line.text for line in file.lines() if line.applies}
@@ -146,11 +134,11 @@ class Packages:
         Raises:
             InstallError: If nothing is installed, or the file cannot be written.
         """
-        generations = self._changer.generations
+        generations = self._shared.generations
         number = generations.current().number
         if not number:
             raise InstallError(["nothing is installed that could be locked; install a plugin"])
-        file = self._changer.plugins_file
+        file = self._shared.plugins_file
         beside = generations.environment if file is None else file.path.parent
         target = beside / "pylock.toml" if path is None else Path(path)
         with disk_errors(f"the lock {str(target)!r} cannot be written"):
@@ -173,11 +161,11 @@ class Packages:
             InstallError: If the index does not answer.
             StorageError: If the storage fails.
         """
-        content = self._changer.content()
+        content = self._shared.content()
         installed = content.versions
         if ask:
             self._releases.put(installed, self._context.installer.latest(installed))
-        return self._releases.outdated(installed, self._changer.stager.plugins(content.folder))
+        return self._releases.outdated(installed, self._shared.plugins(content.folder))
 
     def interrupted(self) -> tuple[str, ...]:
         """Return the folders that changes have left which were interrupted.
@@ -187,7 +175,7 @@ class Packages:
         Raises:
             InstallError: If the environment cannot be read.
         """
-        return self._changer.generations.left()
+        return self._shared.generations.left()
 
     # -- changing ----------------------------------------------------------------------------
 
@@ -231,7 +219,7 @@ class Packages:
         """
         plan = requirement if isinstance(requirement, InstallPlan) else None
         target = parse_target(requirement, index_url) if plan is None else plan.target
-        self._refresh()
+        self._context.refresh()
         attempt = Attempt(
             action="install",
             requirement=target.shown,
@@ -239,26 +227,20 @@ class Packages:
             progress=progress,
             distribution=target.name,
         )
-        with self._changer.changing(attempt) as content:
+        with ExitStack() as stack:
+            content = stack.enter_context(attempt.changing(self._shared))
+            environment, own = self._shared, content.lock.asked
             if plan is None and (isolate or self._planner.isolated(target.name)):
                 plan = self._planner.plan(target, attempt.add_line, isolate=True)
-            if plan is not None and plan.isolated and plan.allowed:
-                changer = self._planner.changer_of(plan.isolated)
-                with changer.changing(attempt) as own:
-                    staged = self._planner.carry_out(plan, changer, attempt)
-                    removed = own.distributions.keys() - {pin.name for pin in staged.pins}
-                    asked = asked_for(target, staged, own)
-                    return changer.install(
-                        attempt, staged, asked, frozenset(removed), keep_broken=keep_broken
-                    )
-            if plan is not None:
-                staged = self._planner.carry_out(plan, self._changer, attempt)
+            if plan is None:
+                plan = environment.resolve([target], content, attempt.folder, attempt.add_line)
             else:
-                staged = self._changer.stager.stage(
-                    [target], content, attempt.folder, attempt.add_line
-                )
-            asked = {**content.lock.asked, **asked_for(target, staged, content)}
-            return self._changer.install(attempt, staged, asked, keep_broken=keep_broken)
+                if plan.isolated and plan.allowed:
+                    environment, own = self._planner.environment(plan.isolated), {}
+                    content = stack.enter_context(attempt.changing(environment))
+                plan = self._planner.carry_out(plan, attempt)
+            asked = {**own, **asked_for(plan, content)}
+            return attempt.install(plan, asked, keep_broken=keep_broken)
 
     def uninstall(
         self,
@@ -295,37 +277,35 @@ class Packages:
                 only the registry could not be updated.
             StorageError: If the storage fails.
         """
-        self._refresh()
-        name = self._catalogue.record(slug).distribution or slug
+        self._context.refresh()
+        name = self._context.catalogue.record(slug).distribution or slug
         attempt = Attempt(
             action="uninstall", requirement=name, actor=actor, progress=progress, distribution=name
         )
-        with self._changer.changing(attempt) as shared:
+        with attempt.changing(self._shared):
             attempt.outcome = "refused"
             # The checks are repeated now, while no other process can change anything.
-            self._refresh()
-            plugins = [p for p in self._catalogue.all().values() if p.distribution == name]
-            require_removable(self._catalogue.record(slug), plugins)
+            self._context.refresh()
+            plugins = [p for p in self._context.catalogue.all().values() if p.distribution == name]
             isolated = self._planner.isolated(name)
-            content = shared if isolated is None else self._planner.changer_of(isolated).content()
-            if isolated is None:
-                require_unneeded(name, content.distributions, self._changer.stager.host())
+            environment = self._planner.environment(isolated)
+            content = environment.content()
+            record = self._context.catalogue.record(slug)
+            check_removable(name, record, plugins, content.distributions, environment.host())
             attempt.outcome = "failed"
             asked = {n: line for n, line in content.lock.asked.items() if n != name}
             removed = {name, *(content.distributions if isolated else ())}
             if dependencies and not isolated:
                 before, after = (unneeded(content, a) for a in (content.lock.asked, asked))
-                specs = self._changer.stager.plugins(content.folder)
+                specs = self._shared.plugins(content.folder)
                 removed |= after - before - {spec.distribution or "" for spec in specs}
-            attempt.changes = content.removals(removed)
+            attempt.plan = plan = replace(_NO_PLAN, changes=content.removals(removed))
             slugs = tuple(Slug(plugin.slug) for plugin in plugins if plugin.is_installed)
-            report = UninstallReport(distribution=name, changes=attempt.changes, plugins=slugs)
-            if isolated is not None:
-                environment = self._planner.changer_of(isolated).generations.environment
-                self._changer.remove(attempt, environment)
+            report = UninstallReport(distribution=name, changes=plan.changes, plugins=slugs)
+            if isolated:
+                attempt.remove(environment.generations.environment)
             else:
-                staged = Staged(InstallPlan(target=_NOTHING, distribution=name))
-                self._changer.publish(attempt, staged, asked, frozenset(removed))
+                attempt.publish(plan, asked)
             with taking_in(f"{name!r} was removed", report):
                 self._context.rediscover()
                 for gone in slugs if delete_config else ():
@@ -359,22 +339,22 @@ class Packages:
                 be updated.
             StorageError: If the audit cannot be written. Nothing is changed then.
         """
-        self._refresh()
-        changer, number = self._planner.changer_of(isolated), generation
+        self._context.refresh()
+        environment, number = self._planner.environment(isolated), generation
         shown = "the generation before" if generation is None else f"generation {generation}"
         attempt = Attempt(action="rollback", requirement=shown, actor=actor)
-        with changer.changing(attempt, is_rescue=True) as content:
-            numbers = changer.generations.numbers()
+        with attempt.changing(environment, is_rescue=True):
+            numbers = environment.generations.numbers()
             if number is None:
                 number = self.previous(isolated)
             if number is None or number not in (0, *numbers):
                 there = ", ".join(map(str, numbers)) or "none"
                 raise InstallError([f"{shown} is not there to go back to; there is {there}"])
-            changer.swap(attempt, number, changer.content(number).lock.asked, content.lock.asked)
+            attempt.swap(number)
             report = InstallReport(distribution="", success=True)
             with taking_in(f"generation {number} serves", report):
                 self._context.rediscover()
-        return changer.generation(number)
+        return environment.generation(number)
 
     def sync(
         self,
@@ -407,10 +387,10 @@ class Packages:
                 plugins.
         """
         check_actor(actor)
-        self._refresh()
+        self._context.refresh()
         if locked is not None:
-            return (sync_locked(self._changer, Path(locked), actor, progress),)
-        return sync_lines(self._changer, self.listed(), actor, progress)
+            return (sync_locked(self._shared, Path(locked), actor, progress),)
+        return sync_lines(self._shared, self.listed(), actor, progress)
 
     def recover(self) -> None:
         """Remove files that an interrupted change has left.
@@ -420,8 +400,8 @@ class Packages:
         Raises:
             InstallError: If the environment cannot be changed.
         """
-        with self._changer.generations.changing() as current:
-            self._changer.generations.retire(current)
+        with self._shared.generations.changing() as current:
+            self._shared.generations.retire(current)
 
     # -- the parts ---------------------------------------------------------------------------
 
@@ -429,12 +409,12 @@ class Packages:
         # In safe mode, and before anything was stored, there is nothing to forget.
         with suppress(PluginNotFoundError):
             try:
-                self._forget(slug)
+                self._context.forget(slug)
             except PluginActiveError:
                 # Another process has switched on a plugin that would be removed.
                 PluginRows(self._context.storage).set_active({slug: False})
-                self._refresh()
-                self._forget(slug)
+                self._context.refresh()
+                self._context.forget(slug)
 
 
-_NOTHING = Target(text="", shown="", name=None)
+_NO_PLAN = InstallPlan(target=Target(text="", shown="", name=None), distribution=None)

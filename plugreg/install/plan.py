@@ -206,6 +206,11 @@ class InstallPlan:
         """Whether the plan has no refusals."""
         return not self.refusals
 
+    @property
+    def pins(self) -> tuple[Pin, ...]:
+        """The distributions that it would install."""
+        return tuple(change.pin() for change in self.changes if change.after is not None)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InstallReport:

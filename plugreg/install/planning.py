@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 from weakref import finalize
 
 from plugreg.exceptions import InstallError
-from plugreg.install.changes import Attempt, Changer
+from plugreg.install.changes import Attempt
 from plugreg.install.disk import disk_errors
 from plugreg.install.distributions import distributions
+from plugreg.install.environment import InstallContext, PackageEnvironment
 from plugreg.install.generations import isolated_folders
 from plugreg.install.installer import Progress
-from plugreg.install.plan import InstallPlan, Lock, Refusal, Target
-from plugreg.install.staging import Content, InstallContext, Staged, Stager
-
-
-class _Planned(NamedTuple):
-    plan: InstallPlan
-    folder: Path
-    discard: finalize[..., Planner]
+from plugreg.install.plan import InstallPlan, Refusal, Target
+from plugreg.records import PluginSpec
 
 
 class Planner:
@@ -35,13 +30,15 @@ class Planner:
 
     def __init__(self, context: InstallContext) -> None:
         self._context = context
-        self.shared = Changer(context)
+        self.shared = PackageEnvironment(context)
         # The last plan, and its distributions, so that carrying it out needs no network.
-        self._planned: _Planned | None = None
+        self._plan: InstallPlan | None = None
+        self._folder = Path()
+        self._discard: Callable[[], object] | None = None
 
-    def changer_of(self, isolated: str | None) -> Changer:
-        """Return the changer of the shared environment, or of that of an isolated plugin."""
-        return self.shared if isolated is None else Changer(self._context, isolated)
+    def environment(self, isolated: str | None) -> PackageEnvironment:
+        """Return the shared environment, or that of an isolated plugin."""
+        return self.shared if isolated is None else PackageEnvironment(self._context, isolated)
 
     def isolated(self, name: str | None) -> str | None:
         """Return the slug of the isolated plugin that a distribution provides, None if none."""
@@ -54,26 +51,41 @@ class Planner:
         """Return a plan, whose files stay in a temporary folder."""
         from tempfile import mkdtemp
 
-        if self._planned is not None:
-            self._planned.discard()
-        content = self.shared.content()
-        folder = Path(mkdtemp(prefix="plugreg-"))
-        discard = finalize(self, _discard, folder, os.getpid())
+        if self._discard is not None:
+            self._discard()
+        self._folder = Path(mkdtemp(prefix="plugreg-"))
+        self._discard = finalize(self, _discard, self._folder, os.getpid())
+        # The slug of an isolated plugin is known only when it is staged.
+        environment = self.environment("" if isolate else None)
+        content = environment.content(0 if isolate else None)
+        plan = environment.resolve([target], content, self._folder, progress)
         if isolate:
-            nothing = Content(folder / "nothing", {}, Lock())
-            staged = Stager(self._context, isolate=True).stage([target], nothing, folder, progress)
-            plan = self._isolate(staged, content)
-        else:
-            plan = self.shared.stager.stage([target], content, folder, progress).plan
-        self._planned = _Planned(plan, folder, discard)
+            plan = self._isolate(plan, environment.plugins(self._folder))
+        self._plan = plan
         return plan
 
-    def _isolate(self, staged: Staged, shared: Content) -> InstallPlan:
+    def carry_out(self, plan: InstallPlan, attempt: Attempt) -> InstallPlan:
+        """Stage the distributions of a plan."""
+        environment, folder = attempt.environment, attempt.folder
+        if not plan.allowed:
+            return plan
+        if plan.environment != environment.digest(attempt.content):
+            reason = "the environment changed since the plan was made; nothing was done: plan again"
+            raise InstallError([reason])
+        if plan is self._plan:
+            with disk_errors(f"{str(folder)!r} cannot be filled"), suppress(FileNotFoundError):
+                mode = folder.stat().st_mode
+                shutil.copytree(self._folder, folder, dirs_exist_ok=True)
+                # Nobody else may read the temporary folder, whose mode was copied too.
+                folder.chmod(mode)
+        return environment.fetch(plan, attempt.content, folder, attempt.add_line)
+
+    def _isolate(self, plan: InstallPlan, specs: Iterable[PluginSpec]) -> InstallPlan:
         """Return the plan of distributions that were staged for an isolated environment."""
-        plan, name = staged.plan, staged.plan.distribution
-        slugs = [spec.slug for spec in staged.specs if spec.distribution == name]
+        name = plan.distribution
+        slugs = [spec.slug for spec in specs if spec.distribution == name]
         fault = None
-        if shared.version(name) is not None:
+        if self.shared.content().version(name) is not None:
             fault = f"{name!r} is installed beside other plugins; uninstall it there first"
         elif plan.allowed and len(slugs) != 1:
             fault = f"{name!r} brings {len(slugs)} plugins; only one can have its own environment"
@@ -82,32 +94,16 @@ class Planner:
             return replace(plan, refusals=refusals)
         if not slugs:
             return plan
-        changer = self.changer_of(slugs[0])
-        content = changer.content()
+        environment = self.environment(slugs[0])
+        content = environment.content()
         gone = content.distributions.keys() - {change.name for change in plan.changes}
         changes = [replace(c, before=content.version(c.name)) for c in plan.changes]
         return replace(
             plan,
             changes=(*changes, *content.removals(gone)),
-            environment=changer.stager.digest(content),
+            environment=environment.digest(content),
             isolated=slugs[0],
         )
-
-    def carry_out(self, plan: InstallPlan, changer: Changer, attempt: Attempt) -> Staged:
-        """Stage the distributions of a plan."""
-        if not plan.allowed:
-            return Staged(plan)
-        if plan.environment != changer.stager.digest(attempt.content):
-            reason = "the environment changed since the plan was made; nothing was done: plan again"
-            raise InstallError([reason])
-        folder = attempt.folder
-        if self._planned is not None and self._planned.plan is plan:
-            with disk_errors(f"{str(folder)!r} cannot be filled"), suppress(FileNotFoundError):
-                mode = folder.stat().st_mode
-                shutil.copytree(self._planned.folder, folder, dirs_exist_ok=True)
-                # Nobody else may read the temporary folder, whose mode was copied too.
-                folder.chmod(mode)
-        return changer.stager.restage(plan, attempt.content, folder, attempt.add_line)
 
 
 def _discard(folder: Path, process: int) -> None:

@@ -1,4 +1,4 @@
-"""Staging of the next generation's distributions, and its plan; nothing serves yet."""
+"""An environment: its generations, and plans of what is staged beside them."""
 
 from __future__ import annotations
 
@@ -6,24 +6,37 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.slugs import Slug, canonical
 from plugreg.discovery import Sources
-from plugreg.exceptions import RegistryNotReady
+from plugreg.exceptions import InstallError, RegistryNotReady
+from plugreg.install import pylock
 from plugreg.install.constraints import accepts
 from plugreg.install.distributions import (
     Distribution,
+    distributions,
     host_distributions,
     host_path,
     required,
 )
 from plugreg.install.exceptions import InstallConflictError
 from plugreg.install.file_checks import check_files
-from plugreg.install.generations import isolated_folders
+from plugreg.install.generations import Generations, isolated_folders
 from plugreg.install.installer import Installer, Progress
-from plugreg.install.plan import Change, InstallPlan, Lock, Pin, Refusal, Target, pin_of
+from plugreg.install.plan import (
+    Change,
+    Generation,
+    InstallPlan,
+    Lock,
+    Pin,
+    Refusal,
+    Target,
+    pin_of,
+)
+from plugreg.install.plugins_file import PluginsFile
 from plugreg.install.policy import LOADED_BY
 from plugreg.records import KnownPlugin, PluginSpec, Source
 
@@ -54,14 +67,6 @@ class Content(NamedTuple):
         return tuple(Change(name=n, before=self.version(n), after=None) for n in sorted(names))
 
 
-class Staged(NamedTuple):
-    """Distributions in a folder of their own, the plan that they carry out, and their plugins."""
-
-    plan: InstallPlan
-    pins: tuple[Pin, ...] = ()
-    specs: tuple[PluginSpec, ...] = ()
-
-
 class InstallContext(NamedTuple):
     """The parts of a host and its registry that changes of environments need.
 
@@ -71,7 +76,9 @@ class InstallContext(NamedTuple):
         slug_of: Returns the slug of a plugin, None for that of its entry point.
         storage: Storage of the audit and of the plugins' rows.
         catalogue: The registry's plugins.
+        refresh: Reads the changes of other processes from the storage.
         rediscover: Reloads with a new discovery, and asks other processes to do so.
+        forget: Deletes all stored data of a plugin.
         notify: Emits an event for each plugin that was installed or uninstalled.
         probe: Loads a plugin in a child process with a ``sys.path``; returns its fault, or None.
     """
@@ -81,46 +88,87 @@ class InstallContext(NamedTuple):
     slug_of: Callable[[PluginSpec], str] | None
     storage: Storage
     catalogue: Catalogue
+    refresh: Callable[[], object]
     rediscover: Callable[[], object]
+    forget: Callable[[str], None]
     notify: Notify
     probe: Callable[[PluginSpec, Sequence[str]], str | None]
 
 
-class Stager:
-    """Stages distributions beside a generation, and judges them.
+class PackageEnvironment:
+    """The shared environment of a host, or that of an isolated plugin.
 
     Args:
         context: The parts of the host.
-        isolate: Whether the environment is that of an isolated plugin, beside which nothing of
-            the host's counts.
+        isolated: Slug of the plugin whose own environment it is, None for the shared one. Beside
+            it nothing of the host's counts.
     """
 
-    def __init__(self, context: InstallContext, *, isolate: bool = False) -> None:
-        self._context = context
-        self.installer = context.installer
-        self.isolate = isolate
+    def __init__(self, context: InstallContext, isolated: str | None = None) -> None:
+        self.context = context
+        self.installer = installer = context.installer
+        self._is_isolated = isolated is not None
+        folder = installer.environment
+        self.generations = Generations(
+            folder if isolated is None else folder / "isolated" / isolated,
+            keep=installer.keep,
+            lock_timeout=installer.lock_timeout,
+        )
+        path = installer.plugins_file if isolated is None else None
+        self.plugins_file = None if path is None else PluginsFile(path)
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def content(self, number: int | None = None, *, is_rescue: bool = False) -> Content:
+        """Return the content of a generation, by default the current; 0 is empty.
+
+        Raises InstallError if its lock cannot be read; for a rescue the lock is empty then.
+        """
+        if number is None:
+            number = self.generations.current().number
+        folder, lock = self.generations.folder(number), Lock()
+        try:
+            if number:
+                lock = pylock.load(self.generations.lock_file(number), require_hashes=False)
+        except InstallError:
+            if not is_rescue:
+                raise
+        return Content(folder, distributions(folder), lock)
+
+    def generation(self, number: int) -> Generation:
+        """Return the record of a generation; 0 is empty."""
+        content = self.content(number, is_rescue=True)
+        return Generation(
+            number=number,
+            created=content.lock.created,
+            distributions=MappingProxyType(content.versions),
+            plugins=tuple(sorted(spec.slug for spec in self.plugins(content.folder))),
+            serving=number == self.generations.current().number,
+        )
 
     def plugins(self, folder: Path | None = None) -> tuple[PluginSpec, ...]:
         """Return the plugins in a folder, or those that this interpreter finds."""
         path = None if folder is None else [str(folder)]
-        context = self._context
+        context = self.context
         return Sources(group=context.group, path=path, slug_of=context.slug_of).find().specs
 
     def host(self) -> Mapping[str, Distribution]:
         """Return the distributions that count as the host's."""
-        return {} if self.isolate else host_distributions(self.installer.environment)
+        return {} if self._is_isolated else host_distributions(self.installer.environment)
 
     def path(self, folder: Path) -> list[str]:
         """Return the ``sys.path`` of a process that uses a folder."""
         host = host_path(self.installer.environment)
-        return [str(folder), *host] if self.isolate else [*host, str(folder)]
+        return [str(folder), *host] if self._is_isolated else [*host, str(folder)]
 
     def digest(self, content: Content) -> str:
         """Return a string that differs when the host or the generation has other distributions."""
         found = (*self.host().values(), *content.distributions.values())
         return sha256("".join(f"{d.name} {d.version}\n" for d in found).encode()).hexdigest()
 
-    def stage(
+    # -- staging -----------------------------------------------------------------------------
+
+    def resolve(
         self,
         targets: Sequence[Target],
         content: Content,
@@ -128,7 +176,7 @@ class Stager:
         progress: Progress | None = None,
         *,
         listed: Mapping[str, str] | None = None,
-    ) -> Staged:
+    ) -> InstallPlan:
         """Resolve targets beside a generation, and stage in *folder* the distributions to fetch.
 
         Earlier requests keep their versions, except names in *listed*: these may change
@@ -139,15 +187,9 @@ class Stager:
         policy, host = self.installer.policy, self.host()
         refusals = [refusal for target in targets for refusal in policy.of_target(target)]
         refusals += _unsuited(targets, host)
-        plan = InstallPlan(
-            target=targets[0],
-            distribution=targets[0].name,
-            refusals=tuple(refusals),
-            environment=self.digest(content),
-        )
         pins: tuple[Pin, ...] = ()
         missing = [t for t in targets if t.name not in host or Requirement(t.text).extras]
-        if plan.allowed and missing:
+        if missing and not refusals:
             try:
                 pins = self.installer.resolve(
                     missing,
@@ -155,54 +197,55 @@ class Stager:
                     constraints=[*_kept(content, {t.name for t in targets}, listed or {})],
                     folder=folder,
                     progress=progress,
-                    **({"isolate": True} if self.isolate else {}),
+                    **({"isolate": True} if self._is_isolated else {}),
                 )
             except InstallConflictError as error:
                 found = "; ".join(error.conflicts or error.reasons)
                 reason = f"{targets[0].shown!r} does not suit what is installed: {found}"
-                plan = replace(plan, refusals=(Refusal(rule="conflict", reason=reason),))
-        if not plan.allowed:
-            return Staged(plan)
-        return self.judge(plan, pins, content, folder, is_synced=listed is not None)
+                refusals.append(Refusal(rule="conflict", reason=reason))
+        plan = InstallPlan(
+            target=targets[0],
+            distribution=targets[0].name,
+            changes=tuple(map(Change.of, pins)),
+            refusals=tuple(refusals),
+            environment=self.digest(content),
+        )
+        return self._judged(plan, content, folder, is_synced=listed is not None)
 
-    def restage(
-        self, plan: InstallPlan, content: Content, folder: Path, progress: Progress | None = None
-    ) -> Staged:
-        """Stage the distributions of a plan if *folder* is empty, and judge it again."""
-        pins = tuple(change.pin() for change in plan.changes if change.after is not None)
-        refusals = self.installer.policy.of_target(plan.target)
-        if pins and not any(folder.iterdir()):
-            refusals += self.forbidden(pins, plan.distribution)
-            if refusals:
-                # Refusals of the target are repeated for its change.
-                return Staged(replace(plan, refusals=(*dict.fromkeys(refusals),)))
-            self.installer.stage(pins, folder, targets=[plan.target], progress=progress)
-        return self.judge(replace(plan, refusals=refusals), pins, content, folder)
-
-    def forbidden(self, pins: Iterable[Pin], name: str | None = None) -> tuple[Refusal, ...]:
-        """Return the policy's refusals that are known before anything is fetched or built."""
-        return self.installer.policy.of_changes([Change.of(pin) for pin in pins], name)
-
-    def judge(
+    def fetch(
         self,
         plan: InstallPlan,
-        pins: tuple[Pin, ...],
         content: Content,
         folder: Path,
+        progress: Progress | None = None,
         *,
-        removed: Collection[str] = (),
         is_synced: bool = False,
-    ) -> Staged:
+    ) -> InstallPlan:
+        """Stage the distributions of a plan if *folder* is empty, and judge it again."""
+        policy = self.installer.policy
+        refusals = (*plan.refusals, *policy.of_target(plan.target))
+        # What is known before anything is fetched or built.
+        refusals += policy.of_changes(plan.changes, plan.distribution)
+        plan = replace(plan, refusals=tuple(dict.fromkeys(refusals)))
+        if plan.allowed and plan.pins and not any(folder.iterdir()):
+            self.installer.stage(plan.pins, folder, targets=[plan.target], progress=progress)
+        return self._judged(plan, content, folder, is_synced=is_synced)
+
+    def _judged(
+        self, plan: InstallPlan, content: Content, folder: Path, *, is_synced: bool
+    ) -> InstallPlan:
         """Return the plan of staged distributions, completed and judged."""
-        policy, host, group = self.installer.policy, self.host(), self._context.group
+        if not plan.allowed:
+            return plan
+        policy, host, group = self.installer.policy, self.host(), self.context.group
+        pins, leaving = plan.pins, {change.name for change in plan.changes}
         asked = pin_of(plan.target, pins)
         name = plan.distribution if asked is None else asked.name
-        replaced = {pin.name for pin in pins} | set(removed)
         files = check_files(
             folder,
             pins,
-            host=() if self.isolate else host_path(self.installer.environment),
-            kept=[d for d in content.distributions.values() if d.name not in replaced],
+            host=() if self._is_isolated else host_path(self.installer.environment),
+            kept=[d for d in content.distributions.values() if d.name not in leaving],
             allow_pth=policy.allow_pth,
         )
         specs = self.plugins(folder)
@@ -220,26 +263,24 @@ class Stager:
             there = self.plugins(content.folder if content.version(name) else None)
             plugins = [spec.name for spec in there if spec.distribution == name]
         refusals = [
-            *plan.refusals,
             *(_of_host(host[pin.name]) for pin in pins if pin.name in host),
             *policy.of_changes(changes, name),
             *files.refusals,
             *policy.of_entry_points(changes),
-            *self._slug_refusals(specs, replaced),
+            *self._slug_refusals(specs, leaving),
         ]
         if not plugins and not is_synced:
             reason = f"{name!r} brings no entry point of group {group!r}"
             refusals.append(Refusal(rule="plugin", reason=reason))
-        plan = replace(
+        return replace(
             plan,
             distribution=name,
-            changes=tuple(changes),
+            changes=(*changes, *(change for change in plan.changes if change.after is None)),
             refusals=tuple(dict.fromkeys(refusals)),
             plugins=tuple(plugins),
             data_files=files.data_files,
             scripts=files.scripts,
         )
-        return Staged(plan, pins, specs)
 
     def _slug_refusals(
         self, specs: Iterable[PluginSpec], replaced: Collection[str]
@@ -252,7 +293,7 @@ class Stager:
         own plugins and of its rules.
         """
         try:
-            known = {plugin.slug: plugin for plugin in self._context.catalogue.select().plugins}
+            known = {plugin.slug: plugin for plugin in self.context.catalogue.select().plugins}
         except RegistryNotReady:
             known = {}
         own = (plugin.spec for plugin in known.values() if plugin.spec is not None)
@@ -260,7 +301,7 @@ class Stager:
         folders = (None, *isolated_folders(self.installer.environment).values())
         there = (spec for folder in folders for spec in self.plugins(folder))
         others += [spec for spec in there if spec.distribution not in replaced]
-        rows, owners = PluginRows(self._context.storage).all(), dict[Slug, str]()
+        rows, owners = PluginRows(self.context.storage).all(), dict[Slug, str]()
         for spec in specs:
             slug, name = spec.slug, spec.distribution or ""
             plugin, row = known.get(slug), rows.get(slug)
@@ -306,15 +347,15 @@ def suits(target: Target, found: Distribution) -> bool:
     return target.url is None and not asked.extras and accepts(asked, found.version)
 
 
-def asked_for(target: Target, staged: Staged, content: Content) -> Mapping[str, str]:
-    """Return the line by which a target is asked for, under the name that it has.
+def asked_for(plan: InstallPlan, content: Content) -> Mapping[str, str]:
+    """Return the line by which a plan's target is asked for, under the name that it has.
 
     It is the target's own; for a bare name, the installed version. A distribution of the host is
     not asked for.
     """
-    name = staged.plan.distribution or ""
-    pin = next((pin for pin in staged.pins if pin.name == name), None)
-    version = content.version(name) if pin is None else pin.version
+    name, target = plan.distribution or "", plan.target
+    after = {change.name: change.after for change in plan.changes}
+    version = after.get(name) or content.version(name)
     if version is None:
         return {}
     line = target.line if target.name or not target.line else f"{name} @ {target.line}"
