@@ -624,6 +624,7 @@ class Snapshot(Frozen):
         discovery: Result of discovery that the snapshot was made from.
         wished: Slugs that are wanted, known or not.
         composed: Records made from this snapshot, of active plugins that have not failed since.
+        objects: Entries of ``by_mixin`` that were asked for.
         views: Mappings of all plugins and of the active plugins, made at their first use.
     """
 
@@ -634,6 +635,9 @@ class Snapshot(Frozen):
     discovery: Discovery = field(default_factory=Discovery)
     wished: frozenset[str] = frozenset()
     composed: dict[str, PluginRecord] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    objects: dict[str, tuple[Any, ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
     views: dict[str, Mapping[str, PluginRecord]] = field(

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from plugreg._calls.circuits import CircuitPolicy
     from plugreg._calls.health import Health, PluginHealth
     from plugreg._lifecycle.assembly import Assembly, MakeIsolation, Options
-    from plugreg._lifecycle.catalogue import Catalogue
     from plugreg._lifecycle.coordination import Coordination
     from plugreg._lifecycle.load import Construct
     from plugreg._lifecycle.operator import Operator
@@ -207,6 +206,8 @@ class PluginRegistry:
         self.acall = self.dispatch.acall
         self.aoutcomes = self.dispatch.aoutcomes
         self.explain = self.dispatch.explain
+        self.catalogue: Final = self._parts.catalogue
+        """All plugins as records, and lists of them: filtered, searched and ordered."""
 
     # -- collaborators -----------------------------------------------------------------------
 
@@ -219,21 +220,6 @@ class PluginRegistry:
     def mixins(self) -> tuple[MixinSpec, ...]:
         """The capabilities that plugins may have, plugreg's first; imports all of them."""
         return self._parts.mixins.all()
-
-    @lazy
-    def catalogue(self) -> Catalogue:
-        """All plugins as records, and lists of them: filtered, searched and ordered."""
-        from plugreg._lifecycle.catalogue import Catalogue
-
-        parts = self._parts
-        return Catalogue(
-            self._published.current,
-            parts.ledger,
-            parts.facts.of,
-            parts.probe_rows,
-            parts.calling.circuit_state,
-            isolation=parts.isolation,
-        )
 
     @lazy
     def config(self) -> Configuration:
@@ -612,7 +598,7 @@ class PluginRegistry:
             PluginNotFoundError: If it is unknown. The message has a near slug.
         """
         try:
-            return self._published.snapshot.composed[slug]
+            return self._published.composed[slug]
         except KeyError:
             pass  # The record is not composed yet, or the plugin has failed, or is unknown.
         return self.catalogue.record(slug)
@@ -627,10 +613,14 @@ class PluginRegistry:
             The objects; none if the host has switched the capability off.
         """
         try:
-            return self._published.snapshot.by_mixin[key]
+            return self._published.objects[key]
         except KeyError:
-            pass  # No plugin has it, or its case differs, or nothing is loaded.
-        return self._published.current().by_mixin.get(key.strip().lower(), ())
+            pass  # It was not asked for yet, or no plugin has it, or nothing is loaded.
+        snapshot = self._published.current()
+        objects = snapshot.by_mixin.get(key.strip().lower(), ())
+        if key in snapshot.by_mixin:
+            snapshot.objects[key] = objects
+        return objects
 
     @property
     def safe_mode(self) -> bool:

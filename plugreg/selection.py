@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, overload
 
 from plugreg._support.frozen import Frozen
 from plugreg._support.slugs import near
-from plugreg.records import KnownPlugin, Snapshot
+from plugreg.records import KnownPlugin, PluginRecord, Snapshot
 
 ORDERINGS: Final = ("key", "name", "active")
 """The names that lists can be ordered by; ``-`` in front means descending."""
@@ -127,6 +127,32 @@ class PluginIndex:
     def _read(self) -> Sequence[_Line]:
         """Return the lines of all plugins, by key."""
         return [(_searchable(known), known) for known in self.snapshot.plugins.values()]
+
+
+class Selection(Sequence[PluginRecord]):
+    """Plugins of a snapshot, in order. Records are composed when they are read."""
+
+    def __init__(
+        self, plugins: Sequence[KnownPlugin], compose: Callable[[KnownPlugin], PluginRecord]
+    ) -> None:
+        self.plugins: Final = plugins
+        """The same plugins as they are in the snapshot, without composing records."""
+        self._compose = compose
+
+    @overload
+    def __getitem__(self, index: int) -> PluginRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> Selection: ...
+    def __getitem__(self, index: int | slice) -> PluginRecord | Selection:
+        if isinstance(index, slice):
+            return Selection(self.plugins[index], self._compose)
+        return self._compose(self.plugins[index])
+
+    def __len__(self) -> int:
+        return len(self.plugins)
+
+    def __repr__(self) -> str:
+        return f"<selection of {len(self.plugins)} plugins>"
 
 
 _KEYS: Final[Mapping[str, Callable[[KnownPlugin], Any]]] = MappingProxyType(

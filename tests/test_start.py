@@ -27,8 +27,8 @@ HEAVY = ("pydantic", "tinydb", "importlib_metadata", "sqlalchemy", "packaging.re
 ON_THE_WAY = """
     plugin records registry
     _calls _calls.calling _calls.dispatcher _calls.outcome
-    _lifecycle _lifecycle.activate _lifecycle.assembly _lifecycle.build _lifecycle.change_queue
-    _lifecycle.lifecycle _lifecycle.recording _lifecycle.resolve
+    _lifecycle _lifecycle.activate _lifecycle.assembly _lifecycle.build _lifecycle.catalogue
+    _lifecycle.change_queue _lifecycle.lifecycle _lifecycle.recording _lifecycle.resolve
     _lifecycle.snapshot
     _state _state.ledger _state.plugin_rows _state.probe_rows _state.published
     _support _support.frozen _support.guard _support.lazy _support.slugs
@@ -296,7 +296,7 @@ def look_up():
     registry.settings("tax")
     registry.errors
 
-look_up()  # Modules are imported at the first use.
+registry.settings("tax")  # Its modules are imported at the first use.
 seen.clear()
 on = True
 for _ in range(10_000):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from plugreg._calls.calling import Calling
 from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.build import Builder
+from plugreg._lifecycle.catalogue import Catalogue
 from plugreg._lifecycle.lifecycle import LifeCycle
 from plugreg._lifecycle.recording import SettingsHealth
 from plugreg._state.ledger import FailureLedger
@@ -345,6 +346,14 @@ class Assembly:
         for subject, holds in self.calling.conditions.items():
             self.ledger.hide_unless(subject, holds)
         self.isolation = None if make_isolation is None else make_isolation(self)
+        self.catalogue = Catalogue(
+            self.published.current,
+            self.ledger,
+            self._describe,
+            self.probe_rows,
+            self.calling.circuit_state,
+            isolation=self.isolation,
+        )
         off = switched_off(self.mixins, options.switches)
         manager = self.calling.manager
         activator = Activator(self.mixins, off, manager, self._open_context)

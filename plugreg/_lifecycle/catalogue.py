@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, overload
+from typing import TYPE_CHECKING
 
 from plugreg._lifecycle.resolve import Describe
 from plugreg._state.ledger import FailureLedger
@@ -23,14 +23,13 @@ from plugreg.records import (
     PluginSpec,
     Snapshot,
 )
-from plugreg.selection import Filters, PluginIndex
 
 if TYPE_CHECKING:
     from plugreg._lifecycle.protocols import Isolation
     from plugreg._state.probe_report import ProbeReport
+    from plugreg.selection import Filters, PluginIndex, Selection
 
 _NO_FACTS = PluginFacts()
-_ALL = Filters()
 
 
 class Catalogue:
@@ -61,7 +60,7 @@ class Catalogue:
         self._probe_rows = probe_rows
         self._circuit_of = circuit_of
         self._isolation = isolation
-        self._index: tuple[PluginIndex, object] = PluginIndex(Snapshot()), None
+        self._index: tuple[PluginIndex, object] | None = None
 
     def record(self, slug: str) -> PluginRecord:
         """Return the record of a plugin. Raises PluginNotFoundError, with a near slug."""
@@ -102,12 +101,12 @@ class Catalogue:
         return snapshot.views.setdefault(name, view)
 
     def select(
-        self, filters: Filters = _ALL, *, search: str = "", ordering: Iterable[str] = ()
+        self, filters: Filters | None = None, *, search: str = "", ordering: Iterable[str] = ()
     ) -> Selection:
         """Return plugins that pass all filters and contain every word of *search*.
 
         Args:
-            filters: Conditions on the plugins.
+            filters: Conditions on the plugins; None means no conditions.
             search: Words, each of which slug or name must contain.
             ordering: Fields to sort by, with a leading ``-`` for descending.
 
@@ -117,13 +116,18 @@ class Catalogue:
         Raises:
             ValueError: If a field of *ordering* is unknown.
         """
+        from plugreg.selection import Filters, PluginIndex, Selection
+
         snapshot = self._current()
         reports = self._probe_rows.mark
-        index, of = self._index
-        if index.snapshot is not snapshot or of is not reports:
+        index, of = self._index or (None, None)
+        if index is None or index.snapshot is not snapshot or of is not reports:
             index = PluginIndex(snapshot, lambda known: self._mixins(known, snapshot.active))
             self._index = index, reports
-        return Selection(self, snapshot, index.select(filters, search, ordering))
+        return Selection(
+            index.select(filters or Filters(), search, ordering),
+            lambda known: self.compose(known, snapshot.active, snapshot.composed),
+        )
 
     def compose(
         self,
@@ -238,35 +242,6 @@ class Records(Mapping[str, PluginRecord]):
 
     def __repr__(self) -> str:
         return f"<plugins: {', '.join(self._slugs) or 'none'}>"
-
-
-class Selection(Sequence[PluginRecord]):
-    """Plugins of a snapshot, in order. Records are composed when they are read."""
-
-    def __init__(
-        self, catalogue: Catalogue, snapshot: Snapshot, plugins: Sequence[KnownPlugin]
-    ) -> None:
-        self.plugins: Final = plugins
-        """The same plugins as they are in the snapshot, without composing records."""
-        self._catalogue = catalogue
-        self._snapshot = snapshot
-
-    @overload
-    def __getitem__(self, index: int) -> PluginRecord: ...
-    @overload
-    def __getitem__(self, index: slice) -> Selection: ...
-    def __getitem__(self, index: int | slice) -> PluginRecord | Selection:
-        if isinstance(index, slice):
-            return Selection(self._catalogue, self._snapshot, self.plugins[index])
-        return self._catalogue.compose(
-            self.plugins[index], self._snapshot.active, self._snapshot.composed
-        )
-
-    def __len__(self) -> int:
-        return len(self.plugins)
-
-    def __repr__(self) -> str:
-        return f"<selection of {len(self.plugins)} plugins>"
 
 
 def _reason(known: KnownPlugin, errors: Iterable[PluginFailure]) -> str:

@@ -300,7 +300,7 @@ class LifeCycle:
 
     def _end(self) -> None:
         def publish() -> None:
-            self._published.snapshot = Snapshot()
+            self._published.publish(Snapshot())
             self._published.is_closed = True
 
         active = self._published.snapshot.active
@@ -413,7 +413,7 @@ class LifeCycle:
                 return True
             wanted, epoch = found
             if wanted != snapshot.wished:
-                self._published.snapshot = replace(snapshot, wished=wanted)
+                self._published.publish(replace(snapshot, wished=wanted))
             self._revisions.note_values(revision, epoch)
             return False
 
@@ -472,7 +472,7 @@ class LifeCycle:
         manual = self._manual if manual is None else manual
 
         def publish() -> None:
-            self._published.snapshot = built.snapshot
+            self._published.publish(built.snapshot)
             self._collected = collected or self._collected
             self._manual = manual
             self._published.is_loaded = True

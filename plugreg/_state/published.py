@@ -33,15 +33,20 @@ class Published:
     life cycle assigns here, each time a whole snapshot.
     """
 
-    __slots__ = ("is_closed", "is_loaded", "snapshot")
+    __slots__ = ("composed", "is_closed", "is_loaded", "objects", "snapshot")
 
     def __init__(self) -> None:
-        self.snapshot = Snapshot()
-        """The current snapshot, empty before load and after close."""
+        self.publish(Snapshot())
         self.is_loaded = False
         """Whether a snapshot has been published."""
         self.is_closed = False
         """Whether the registry was closed, after which nothing is published any more."""
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Make this the current snapshot; an empty one is current before load and after close."""
+        # Nothing is in them yet, so that readers see the whole change with the last assignment.
+        self.composed, self.objects = snapshot.composed, snapshot.objects
+        self.snapshot = snapshot
 
     def current(self) -> Snapshot:
         """Return the current snapshot.

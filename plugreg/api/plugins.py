@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 
 from plugreg import exceptions
-from plugreg._lifecycle.catalogue import Selection
 from plugreg._state.probe_report import ProbeFailedError, ProbeUnavailableError
 from plugreg._support.guard import safe_str
 from plugreg.api import models
@@ -23,7 +22,7 @@ from plugreg.api.operations import (
 )
 from plugreg.api.plugin_fields import extension_of, plugin_config
 from plugreg.records import PluginRecord, PluginState
-from plugreg.selection import ORDERINGS, Filters
+from plugreg.selection import ORDERINGS, Filters, Selection
 
 
 @operation(
