@@ -284,32 +284,32 @@ class ExchangingManager(pluggy.PluginManager):
         """
         with self._plugreg.writing.get():
             self.settle()
-            state = self._plugreg.next()
-            leaving = {state.taken[slug].name: slug for slug in remove if slug in state.taken}
-            hosts = self._name2plugin.keys() - state.slugs.keys()
-            names = self._name2plugin.keys() - leaving.keys()
-            taken = hosts | (state.taken.keys() - leaving.values())
+            old, state = self._plugreg, self._plugreg.next()
+
+            def is_of_host(name: str) -> bool:
+                return name in self._name2plugin and name not in old.slugs
+
+            dropped = [state.drop(slug) for slug in dict.fromkeys(remove) if slug in old.taken]
+            leaving = {plugin.name: plugin for plugin in dropped}
             coming: dict[str, Implementations] = {}
             for given in add:
-                if given.name in hosts or given.slug in taken:
+                if given.slug in state.taken or is_of_host(given.slug) or is_of_host(given.name):
                     raise ValueError(f"plugin name {given.name!r} is taken on the plugin manager")
-                taken.add(given.slug)
-                name = next(name for name in _names_for(given) if name not in names)
-                names.add(name)
+                free = (name for name in _names_for(given) if name not in state.slugs)
+                name = next(name for name in free if not is_of_host(name))
                 coming[name] = given if name == given.name else given.renamed(name)
+                state.put(coming[name])
             if state.before is None:
                 known = self._name2plugin.items()
                 state.before = frozenset(name for name, plugin in known if plugin is not None)
             arriving: dict[str, list[HookImpl]] = {}
-            for slug in leaving.values():
-                left = state.drop(slug)
+            for left in dropped:
                 remember_history(self, left)
                 for hook_name, _ in left.pairs:
                     arriving.setdefault(hook_name, [])
             # Removed plugins receive no historic calls.
             state.due = deque(call for call in state.due if call.impl.plugin_name not in leaving)
             for plugin in coming.values():
-                state.put(plugin)
                 for hook_name, impl in plugin.pairs:
                     arriving.setdefault(hook_name, []).append(impl)
                     state.due += _due(self, plugin.plugin, hook_name, impl)
