@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from plugreg._support.frozen import Frozen, replace
 from plugreg._support.guard import Guard, safe_repr
@@ -21,20 +21,7 @@ from plugreg._support.slugs import slug_fault, slugify
 from plugreg.discovery import entry_points
 from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage
 
-if TYPE_CHECKING:
-    from plugreg.discovery.facts import Facts
-else:
-
-    def __getattr__(name: str) -> object:
-        # PEP 562: a host without plugins reads no metadata.
-        if name != "Facts":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from plugreg.discovery.facts import Facts
-
-        return Facts
-
-
-__all__ = ["Facts", "Sources", "discover", "forget_folders", "restricted"]
+__all__ = ["Sources", "discover", "forget_folders", "restricted"]
 
 
 def discover(group: str, path: Sequence[str] | None = None) -> tuple[PluginSpec, ...]:

@@ -11,7 +11,7 @@ import ast
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import Guard
@@ -80,17 +80,13 @@ def find(folder: str | os.PathLike[str], *, source: Source = Source.DIRECTORY) -
 
 
 class _Class(NamedTuple):
-    """A class in its source: the last names of its bases, and its literals."""
+    """A class in its source: the last names of its bases, its literals, and its neighbours."""
 
     name: str
     bases: tuple[str, ...]
     is_marked: bool
     literals: dict[str, Any]
-
-    @property
-    def is_named(self) -> bool:
-        """Whether the class itself states its name or slug."""
-        return bool(_stated(self.literals, "SLUG") or _stated(self.literals, "NAME"))
+    neighbours: Mapping[str, Any]
 
 
 class _Module(NamedTuple):
@@ -107,39 +103,26 @@ class _Module(NamedTuple):
     literals: dict[str, Any]
 
 
-_Visible: TypeAlias = dict[str, tuple[_Class, Mapping[str, _Class]]]
-"""Classes by the name under which a module offers them, each with its neighbours by name."""
-
-
 class _Unknown:
     """Stands for a value that is only known once the code runs."""
 
 
-class _Candidate(NamedTuple):
-    """A class or module that looks like a plugin. ``reference`` is how it is imported."""
-
-    reference: str
-    name: str
-    attributes: dict[str, Any]
-
-
 def _find_in(module: str, file: Path, source: Source, findings: Findings) -> None:
     stamp = ""
-    for candidate in _candidates(module, file, findings):
-        attributes = candidate.attributes
-        name = _stated(attributes, "NAME") or candidate.name
+    for reference, own_name, attributes in _candidates(module, file, findings):
+        name = _stated(attributes, "NAME") or own_name
         slug = slugify(_stated(attributes, "SLUG") or name)
         fault = slug_fault(slug, name)
         if fault is None and not module.isidentifier():
             fault = f"{module!r} is no module name; use letters, digits and underscores"
         if fault is not None:
-            findings.refuse(slug or candidate.reference, _refusal(file, fault))
+            findings.refuse(slug or reference, _refusal(file, fault))
             continue
         stamp = stamp or _stamp(file)
-        findings.specs[candidate.reference, file] = PluginSpec(
+        findings.specs[reference, file] = PluginSpec(
             slug=slug,
             name=name,
-            value=candidate.reference,
+            value=reference,
             source=source,
             path=str(file),
             stamp=stamp,
@@ -147,55 +130,52 @@ def _find_in(module: str, file: Path, source: Source, findings: Findings) -> Non
         )
 
 
-def _candidates(module: str, file: Path, findings: Findings) -> Iterator[_Candidate]:
-    """Yield the plugins in a module, or in a package and its direct submodules."""
-    try:
-        written = _parse(file)
-    except Exception as error:  # noqa: BLE001 - ast raises five kinds, RecursionError among them.
-        findings.fail(module, error, _unreadable(file, error))
+def _candidates(
+    module: str, file: Path, findings: Findings
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield reference, name and attributes of the plugins in a module or package."""
+    written = _read(module, file, findings)
+    if written is None:
         return
     if written.is_marked:
-        yield _Candidate(module, module, written.literals)
-    visible: _Visible = {name: (cls, written.classes) for name, cls in written.classes.items()}
+        yield module, module, _shown(written.literals)
+    visible = dict(written.classes)
     if file.name == "__init__.py":
         visible |= _imported(module, file, written, findings)
-    plugins = [
-        (name, cls, attributes)
-        for name, (cls, neighbours) in sorted(visible.items())
-        if (attributes := _plugin_attributes(cls, neighbours)) is not None
-    ]
-    bases = {base for _, cls, _ in plugins for base in cls.bases if base != cls.name}
-    for name, cls, attributes in plugins:
-        is_public = not name.startswith("_") and (
-            written.exported is None or name in written.exported
+    plugins = {name: _plugin_attributes(cls) for name, cls in sorted(visible.items())}
+    bases = {
+        base
+        for name, attributes in plugins.items()
+        for base in visible[name].bases
+        if attributes is not None and base != visible[name].name
+    }
+    for name, attributes in plugins.items():
+        cls = visible[name]
+        is_public = not name.startswith("_") and name in (
+            {name} if written.exported is None else written.exported
         )
-        if is_public and (cls.is_named or not {name, cls.name} & bases):
-            yield _Candidate(f"{module}:{name}", name, attributes)
+        is_base = not _is_named(cls.literals) and not bases.isdisjoint({name, cls.name})
+        if attributes is not None and is_public and not is_base:
+            yield f"{module}:{name}", name, attributes
 
 
-def _imported(module: str, file: Path, written: _Module, findings: Findings) -> _Visible:
+def _imported(module: str, file: Path, written: _Module, findings: Findings) -> dict[str, _Class]:
     """Return the classes that a package imports from its submodules."""
-    found: _Visible = {}
+    found: dict[str, _Class] = {}
     submodules: dict[str, Mapping[str, _Class]] = {}
     for local, (submodule, name) in written.imports.items():
         if submodule not in submodules:
-            submodules[submodule] = {}
             place = file.parent.joinpath(*submodule.split("."))
-            for candidate in (place / "__init__.py", place.with_name(f"{place.name}.py")):
-                if not candidate.is_file():
-                    continue
-                try:
-                    submodules[submodule] = _parse(candidate).classes
-                except Exception as error:  # noqa: BLE001 - as above.
-                    what = _unreadable(candidate, error)
-                    findings.fail(f"{module}.{submodule}", error, what)
-                break
+            files = (place / "__init__.py", place.with_name(f"{place.name}.py"))
+            source = next((file for file in files if file.is_file()), None)
+            read = source and _read(f"{module}.{submodule}", source, findings)
+            submodules[submodule] = read.classes if read else {}
         if name in submodules[submodule] and local not in written.classes:
-            found[local] = (submodules[submodule][name], submodules[submodule])
+            found[local] = submodules[submodule][name]
     return found
 
 
-def _plugin_attributes(cls: _Class, classes: Mapping[str, _Class]) -> dict[str, Any] | None:
+def _plugin_attributes(cls: _Class) -> dict[str, Any] | None:
     """Return the literals of a class, inherited literals included; None if it is no plugin."""
     lineage: dict[str, _Class] = {}
     waiting = [cls]
@@ -203,30 +183,31 @@ def _plugin_attributes(cls: _Class, classes: Mapping[str, _Class]) -> dict[str, 
         ancestor = waiting.pop()
         if ancestor.name not in lineage:
             lineage[ancestor.name] = ancestor
-            waiting += [classes[base] for base in reversed(ancestor.bases) if base in classes]
+            near = ancestor.neighbours
+            waiting += [near[base] for base in reversed(ancestor.bases) if base in near]
     is_below = any(
         base.endswith("Plugin") for ancestor in lineage.values() for base in ancestor.bases
     )
-    attributes: dict[str, Any] = {}
+    literals: dict[str, Any] = {}
     for ancestor in reversed(lineage.values()):
         name = ancestor.literals.get("name")
         # In a class below Plugin, a string as name counts as NAME.
-        attributes |= {"NAME": name} if is_below and isinstance(name, str) else {}
-        attributes |= ancestor.literals
-    attributes = {
-        name: value
-        for name, value in attributes.items()
-        if name.isupper() and value is not _Unknown
-    }
-    is_plugin = (
-        is_below
-        or bool(_stated(attributes, "NAME") or _stated(attributes, "SLUG"))
-        or any(ancestor.is_marked for ancestor in lineage.values())
-    )
-    return attributes if is_plugin else None
+        literals |= {"NAME": name} if is_below and isinstance(name, str) else {}
+        literals |= ancestor.literals
+    is_marked = any(ancestor.is_marked for ancestor in lineage.values())
+    return _shown(literals) if is_below or is_marked or _is_named(literals) else None
 
 
 # --- reading a file
+
+
+def _read(module: str, file: Path, findings: Findings) -> _Module | None:
+    """Read a module, or add a failure of it."""
+    try:
+        return _parse(file)
+    except Exception as error:  # noqa: BLE001 - ast raises five kinds, RecursionError among them.
+        findings.fail(module, error, _unreadable(file, error))
+        return None
 
 
 def _parse(file: Path) -> _Module:
@@ -249,26 +230,22 @@ def _parse(file: Path) -> _Module:
                 original = "hookimpl" if original == "HookimplMarker" else ""
             if original:
                 aliases[node.targets[0].id] = original
-    literals = _literals(statements)
-    return _Module(
-        classes={
-            node.name: _Class(
+    classes: dict[str, _Class] = {}
+    for node in statements:
+        if isinstance(node, ast.ClassDef):
+            classes[node.name] = _Class(
                 name=node.name,
                 bases=tuple(_last_name(base, aliases) for base in node.bases),
                 is_marked=_has_marked(node.body, aliases),
                 literals=_literals(node.body),
+                neighbours=classes,
             )
-            for node in statements
-            if isinstance(node, ast.ClassDef)
-        },
+    return _Module(
+        classes=classes,
         imports=imports,
         exported=_exported(statements),
         is_marked=_has_marked(statements, aliases),
-        literals={
-            name: value
-            for name, value in literals.items()
-            if name.isupper() and value is not _Unknown
-        },
+        literals=_literals(statements),
     )
 
 
@@ -340,6 +317,17 @@ def _literal(node: ast.expr) -> Any:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return _Unknown
+
+
+def _shown(literals: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the upper-case literals whose values are known."""
+    return {
+        name: value for name, value in literals.items() if name.isupper() and value is not _Unknown
+    }
+
+
+def _is_named(literals: Mapping[str, Any]) -> bool:
+    return bool(_stated(literals, "SLUG") or _stated(literals, "NAME"))
 
 
 def _stated(attributes: Mapping[str, Any], name: str) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from plugreg._support.slugs import slugify
-from plugreg.discovery import Facts, discover, facts, objects
+from plugreg.discovery import discover, facts, objects
+from plugreg.discovery.facts import Facts
 from plugreg.records import PluginFacts, PluginSpec, Source
 
 GROUP = "shop.plugins"
