@@ -41,10 +41,7 @@ class Hints(Protocol):
 
 
 class Looker:
-    """Refreshes a registry on request, and logs the beginning and the end of an outage once.
-
-    ``error`` is the exception of the last refresh, None if it succeeded.
-    """
+    """Refreshes a registry on request, and logs the beginning and the end of an outage once."""
 
     def __init__(self, refresh: Callable[[], object]) -> None:
         self._refresh = refresh
@@ -54,6 +51,7 @@ class Looker:
             "changes of other processes can be read again",
         )
         self.error: BaseException | None = None
+        """The exception of the last refresh, None if it succeeded."""
 
     def look(self) -> bool:
         """Refresh; return whether the registry is in use. Raises nothing of the refresh."""
@@ -69,7 +67,7 @@ class Looker:
         return True
 
 
-class Follower:
+class Follower(Looker):
     """Refreshes a registry beside the requests of its host, each half second at most.
 
     A daemon thread does it, so that neither a long reload nor a silent storage delays anybody: the
@@ -78,7 +76,7 @@ class Follower:
     """
 
     def __init__(self, refresh: Callable[[], object]) -> None:
-        self._looker = Looker(refresh)
+        super().__init__(refresh)
         self._due = 0.0
         self._worker: threading.Thread | None = None
 
@@ -89,7 +87,7 @@ class Follower:
             return
         # Two threads may both get here; then they share a refresh.
         self._due = now + _BETWEEN_LOOKS
-        worker = threading.Thread(target=self._looker.look, name="plugreg follow", daemon=True)
+        worker = threading.Thread(target=self.look, name="plugreg follow", daemon=True)
         self._worker = worker
         # A process that is ending, or cannot start a thread, answers from its snapshot.
         with suppress(RuntimeError):
@@ -97,7 +95,7 @@ class Follower:
             worker.join(_LONGEST_WAIT)
 
 
-class Watch:
+class Watch(Looker):
     """Context manager with a daemon thread that refreshes a registry until its block ends.
 
     If a refresh fails, :attr:`error` has the exception, which is logged once; the thread goes on,
@@ -121,16 +119,11 @@ class Watch:
     ) -> None:
         if not (every > 0 and math.isfinite(every)):
             raise ValueError(f"every={every!r} is no number of seconds over 0")
-        self._looker = Looker(refresh)
+        super().__init__(refresh)
         self._every = every
         self._hints = hints
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="plugreg watch", daemon=True)
-
-    @property
-    def error(self) -> BaseException | None:
-        """The exception of the last refresh, None if it succeeded."""
-        return self._looker.error
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -144,7 +137,7 @@ class Watch:
 
     def _run(self) -> None:
         pause = self._every
-        while not self._ended.is_set() and self._looker.look():
+        while not self._ended.is_set() and self.look():
             pause = self._every if self.error is None else min(2 * pause, _LONGEST_PAUSE)
             self._pause(pause)
 
