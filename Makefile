@@ -19,7 +19,7 @@ PIP := build/tools/bin/pip --disable-pip-version-check
 PLUGREG := build/wheels/plugreg-*.whl
 SOURCES := pyproject.toml README.md LICENSE pytest_plugreg.py $(shell find plugreg sample_plugins \
 	-name '*.py' -o -name '*.js' -o -name '*.css' -o -name '*.html' -o -name '*.mo' \
-	-o -name 'py.typed' -o -name 'pyproject.toml')
+	-o -name '*.txt' -o -name 'py.typed' -o -name 'pyproject.toml')
 
 # Without the folder it is started in on its path, a Python tests what is installed.
 export PYTHONSAFEPATH := 1

@@ -71,13 +71,22 @@ def loads(content: bytes, path: str) -> dict[str, Any]:
         # Keys of later versions of plugreg are left out.
         terms = TypeAdapter(ContractTerms).validate_json(content, strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        # Older releases of pydantic name the schema of a mapping as a part of the place.
-        places = [str(place) for place in first["loc"] if "[" not in str(place)]
-        raise ContractDamagedError(path, ".".join(places), first["msg"].lower()) from None
+        raise ContractDamagedError(path, *first_fault(error)) from None
     if "hooks" not in data:
         raise ContractDamagedError(path, "hooks", "field required")
     return arguments(terms)
+
+
+def first_fault(error: ValidationError) -> tuple[str, str]:
+    """Return the place of the first fault in a document, and the fault as a clause.
+
+    Args:
+        error: The error that pydantic has raised.
+    """
+    first = error.errors(include_url=False)[0]
+    # Older releases of pydantic name the schema of a mapping as a part of the place.
+    places = [str(place) for place in first["loc"] if "[" not in str(place)]
+    return ".".join(places), first["msg"].lower()
 
 
 def write_atomically(path: Path, text: str) -> None:

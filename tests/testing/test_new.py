@@ -217,7 +217,7 @@ def test_a_host_that_is_not_installed_is_found_from_the_project(desk) -> None:
 
     assert (tool["plugreg"]["app"], tool["plugreg"]["path"]) == ("desk_host:make_registry", [".."])
     assert tool["pytest"]["ini_options"]["pythonpath"] == [".."]
-    assert tool["mypy"]["mypy_path"] == ".."
+    assert tool["mypy"]["mypy_path"] == [".."]
     assert tool["mypy"]["overrides"][0]["module"] == ["desk_host", "desk_host.*"]
 
 
@@ -276,7 +276,7 @@ def plugin_for(hooks: type) -> NewPlugin:
 def updated(folder: Path) -> dict[str, str]:
     """Update a project to the new hooks; return the results of its files."""
     record = read_record((folder / ".plugreg-new.json").read_text(encoding="utf-8"))
-    done = write(folder, plugin_for(NewHooks).files(), record["files"])
+    done = write(folder, plugin_for(NewHooks).files(), record.files)
     return {each.path: each.action for each in done}
 
 
@@ -329,6 +329,34 @@ def test_two_changes_of_one_line_are_left_to_the_author(begun) -> None:
     assert "customer: str" in beside
 
 
+def test_a_new_version_never_replaces_an_earlier_one(begun) -> None:
+    """The author may have written into the file; the same new version is there once."""
+    code = begun / "desk_tea" / "__init__.py"
+    mine = code.read_text(encoding="utf-8").replace("item: str", "item: str = 'tea'")
+    code.write_text(mine, encoding="utf-8")
+    beside = code.with_name("__init__.py.new")
+    beside.write_text("half taken over", encoding="utf-8")
+    for _ in range(2):
+        assert updated(begun)["desk_tea/__init__.py"] == "conflict"
+
+    assert beside.read_text(encoding="utf-8") == "half taken over"
+    assert "customer: str" in code.with_name("__init__.py.new2").read_text(encoding="utf-8")
+    assert len([*code.parent.glob("*.new*")]) == 2
+
+
+@pytest.mark.parametrize(("place", "kind"), [("README.md", "folder"), ("tests", "file")])
+def test_a_folder_in_the_place_of_a_file_is_named(begun, place, kind) -> None:
+    """So is a file in the place of a folder, before anything is written."""
+    moved = begun / place
+    moved.rename(begun / "elsewhere")
+    moved.mkdir() if kind == "folder" else moved.touch()
+    code = (begun / "desk_tea" / "__init__.py").read_text(encoding="utf-8")
+
+    with pytest.raises(ValueError, match=f"{place}' is a {kind}, .*; move it away"):
+        updated(begun)
+    assert (begun / "desk_tea" / "__init__.py").read_text(encoding="utf-8") == code
+
+
 def test_an_update_keeps_the_ends_of_lines_of_the_author(begun) -> None:
     """A project that was checked out with CRLF keeps it, in files that are merged, too."""
     code, tests = begun / "desk_tea" / "__init__.py", begun / "tests" / "test_tea.py"
@@ -362,6 +390,22 @@ def test_a_record_that_is_damaged_is_refused() -> None:
     for text in ("", "[]", "{}", json.dumps({"plugreg-new": 2, "files": {}})):
         with pytest.raises(ValueError, match="damaged, or of a newer plugreg"):
             read_record(text)
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        *[("app", 7), ("files.README.md", {"README.md": None}), ("hooks", "price")],
+        *[("mixins.0", [1]), ("name", None), ("files", [])],
+    ],
+)
+def test_a_field_of_a_wrong_type_is_named(begun, field, wrong) -> None:
+    """A record that was edited by hand can be mended where it is wrong."""
+    record = json.loads((begun / ".plugreg-new.json").read_text(encoding="utf-8"))
+    record[field.partition(".")[0]] = wrong
+
+    with pytest.raises(ValueError, match=f"damaged.*: field '{field}': .*; restore it"):
+        read_record(json.dumps(record))
 
 
 def test_a_stranger_needs_five_commands(tmp_path) -> None:

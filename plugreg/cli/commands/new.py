@@ -8,7 +8,6 @@ from collections.abc import Container, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -18,7 +17,7 @@ from plugreg.cli.output import Answer
 from plugreg.cli.session import Session
 from plugreg.contract import Contract
 from plugreg.discovery import discover
-from plugreg.testing.scaffold.project import RECORD, NewPlugin, read_record
+from plugreg.testing.scaffold.project import RECORD, NewPlugin, ProjectRecord, read_record
 from plugreg.testing.scaffold.update import Written, write
 
 
@@ -52,12 +51,11 @@ def new(
     """
     place = Path(folder or name)
     base: dict[str, str] = {}
-    record: dict[str, Any] = {}
+    record: ProjectRecord | None = None
     if update:
         record = _record(place)
-        base = dict(record["files"])
-        name = record["name"]
-        session.app = session.app or record.get("app")
+        base, name = dict(record.files), record.name
+        session.app = session.app or record.app
     elif place.exists() and any(place.iterdir() if place.is_dir() else [place]):
         raise refused(
             f"{str(place)!r} is there already, and is not empty",
@@ -65,8 +63,8 @@ def new(
         )
     contract = session.contract()
     # The host may have removed what the record names; what is asked for now must be there.
-    hooks = _joined(record.get("hooks", ()), hooks, contract.hooks)
-    mixins = _joined(record.get("mixins", ()), mixins, contract.mixins)
+    hooks = _joined(record.hooks if record else (), hooks, contract.hooks)
+    mixins = _joined(record.mixins if record else (), mixins, contract.mixins)
     is_installed = _is_installed(contract.distribution)
     try:
         plugin = NewPlugin(
@@ -84,7 +82,11 @@ def new(
         raise usage(message, remedy) from error
     if not update and (taken := _taken(plugin)):
         raise refused(taken, "choose another name, or uninstall the other")
-    written = write(place, plugin.files(), base)
+    try:
+        written = write(place, plugin.files(), base)
+    except ValueError as error:
+        message, _, remedy = str(error).partition("; ")
+        raise refused(message, remedy) from error
     (place / RECORD).write_text(plugin.record(), encoding="utf-8")
     conflicts = [each for each in written if each.action == "conflict"]
     return Answer(
@@ -114,7 +116,7 @@ def _taken(plugin: NewPlugin) -> str:
     return f"module {plugin.module!r} is there already" if is_there else ""
 
 
-def _record(place: Path) -> Any:
+def _record(place: Path) -> ProjectRecord:
     try:
         return read_record((place / RECORD).read_text(encoding="utf-8"))
     except OSError as error:
@@ -170,9 +172,9 @@ def _text(written: list[Written], place: Path, *, update: bool) -> str:
     lines = [f"{each.action:<10} {place / each.path}\n" for each in shown]
     if update:
         lines += [
-            f"           see {place / each.path}.new, and take over what you want\n"
+            f"           see {each.beside}, and take over what you want\n"
             for each in written
-            if each.action == "conflict"
+            if each.beside is not None
         ]
         return "".join(lines) or "nothing has changed\n"
     relative = os.path.relpath(place)

@@ -1,32 +1,72 @@
-"""The files of a new plugin's project, as a function from the host's contract."""
+"""The files of a new plugin's project: templates, filled in from the host's contract."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from keyword import iskeyword
-from typing import Any, Final
+from pathlib import Path
+from string import Template
+from textwrap import indent
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from plugreg._support.frozen import Frozen
 from plugreg._support.slugs import Slug, canonical, near, slug_fault, slugify
-from plugreg.contract.values import ContractTerms, MixinContract
-from plugreg.testing.scaffold.code import INDENT, Part, imports, modules_in, summary
-from plugreg.testing.scaffold.parts import hook_part, mixin_part
+from plugreg.contract.file import first_fault
+from plugreg.contract.values import ContractTerms
+from plugreg.mixins import KEYS
+from plugreg.testing.scaffold.code import (
+    INDENT,
+    Part,
+    hook_part,
+    imports,
+    method,
+    modules_in,
+    wrapped,
+)
 
 RECORD: Final = ".plugreg-new.json"
 """The file that keeps the request and the generated files, for the next update."""
 
+_TEMPLATES: Final = Path(__file__).with_name("templates")
+
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
-_TAKEN: Final = ("Any", "Callable", "Conformance", "Mapping", "Plugin", "PluginHost", "Sequence")
-"""Names that generated modules import."""
+_NAMED: Final = (
+    *(f"typing:{name}" for name in ("Any", "Literal")),
+    *(
+        f"collections.abc:{name}"
+        for name in ("Awaitable", "Callable", "Collection", "Iterable", "Iterator")
+    ),
+    *(f"collections.abc:{name}" for name in ("Mapping", "Sequence")),
+)
+"""What generated classes import where they use it."""
 
-_IGNORED: Final = ("__pycache__/", ".venv/", ".*_cache/", "dist/")
+_URLS: Final = "URLs are handed over as objects, which cannot be sent to another process."
 
-_TYPING: Final = ("Any", "Literal")
-_ABC: Final = ("Awaitable", "Callable", "Collection", "Iterable", "Iterator", "Mapping", "Sequence")
+
+class ProjectRecord(Frozen):
+    """The request and the generated files of an earlier run.
+
+    Attributes:
+        format: Version of the format.
+        name: Name of the distribution.
+        app: Name of the host's registry.
+        hooks: The implemented hooks.
+        mixins: Keys of the mixins.
+        files: Contents of the generated files by path.
+    """
+
+    format: Annotated[Literal[1], Field(alias="plugreg-new")]
+    name: str
+    app: str | None = None
+    hooks: tuple[str, ...]
+    mixins: tuple[str, ...]
+    files: Mapping[str, str]
 
 
 class NewPlugin(Frozen):
@@ -84,12 +124,12 @@ class NewPlugin(Frozen):
     @property
     def class_name(self) -> str:
         """Name of the class."""
-        words = re.split(r"[-_]+", self.slug)
-        name = "".join(word[:1].upper() + word[1:] for word in words)
+        name = "".join(word[:1].upper() + word[1:] for word in re.split(r"[-_]+", self.slug))
         name = name if name[:1].isalpha() else f"Plugin{name}"
         # The same name must not be imported beside it.
-        mixins = {mixin.source.rpartition(":")[2] for mixin in self.contract.mixins.values()}
-        is_taken = iskeyword(name) or name in {*mixins, *self._sources.values(), *_TAKEN}
+        taken = {*self._specs, *(mixin.source for mixin in self.contract.mixins.values())}
+        taken |= {*_NAMED, ":Conformance", ":Plugin", ":PluginHost"}
+        is_taken = iskeyword(name) or name in map(_name_in, taken)
         return f"{name}Plugin" if is_taken else name
 
     @property
@@ -99,23 +139,35 @@ class NewPlugin(Frozen):
 
     def files(self) -> dict[str, str]:
         """Return the contents of all files by path, in a stable order."""
-        parts = self._parts()
-        files = {
-            "pyproject.toml": self._pyproject(parts),
-            "README.md": self._readme(),
-            ".gitignore": "".join(f"{name}\n" for name in _IGNORED),
-            ".github/workflows/ci.yml": self._workflow(),
-            f"{self.module}/__init__.py": self._code(parts),
-            f"{self.module}/py.typed": "",
-            f"tests/test_{self.slug.replace('-', '_')}.py": self._tests(parts),
-            "tests/test_conformance.py": self._conformance(),
+        parts = [self._mixin(key) for key in self.mixins]
+        parts += [hook_part(name, self.contract.hooks[name]) for name in self.hooks]
+        answers = {
+            "name": self.name,
+            "slug": self.slug,
+            "title": self.title,
+            "module": self.module,
+            "class_name": self.class_name,
+            "host": self.contract.host,
+            "group": self.contract.group,
+            "testing": self.testing,
+            **self._project(parts),
+            **self._code(parts),
+            **self._tests(parts),
         }
-        if self.testing is not None:
-            files["tests/conftest.py"] = (
-                '"""The fixture of the host."""\n\n'
-                f'from {self.testing} import plugin_host\n\n__all__ = ["plugin_host"]\n'
-            )
-        return files
+        templates = {
+            "pyproject.toml": "pyproject",
+            "README.md": "readme",
+            ".gitignore": "gitignore",
+            ".github/workflows/ci.yml": "workflow",
+            f"{self.module}/__init__.py": "plugin",
+            f"tests/test_{self.slug.replace('-', '_')}.py": "tests",
+            "tests/test_conformance.py": "conformance",
+            **({} if self.testing is None else {"tests/conftest.py": "conftest"}),
+        }
+        files = {path: _fill(name, answers) for path, name in templates.items()}
+        # A key without a value would say nothing.
+        pyproject = re.sub(r'(?m)^\w+ = (?:""|\[\])\n', "", files["pyproject.toml"])
+        return {**files, "pyproject.toml": pyproject, f"{self.module}/py.typed": ""}
 
     def record(self) -> str:
         """Return the contents of the file that an update reads."""
@@ -123,288 +175,115 @@ class NewPlugin(Frozen):
             "plugreg-new": 1,
             "name": self.name,
             "app": self.app,
-            "hooks": list(self.hooks),
-            "mixins": list(self.mixins),
+            "hooks": self.hooks,
+            "mixins": self.mixins,
             "files": self.files(),
         }
         return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
 
-    # -- the files ---------------------------------------------------------------------------
-
     @property
-    def _sources(self) -> dict[str, str]:
-        """How tests name the holder of each hook's specification, by its source."""
-        sources = dict.fromkeys(hook.source for hook in self.contract.hooks.values() if hook.source)
-        return {source: source.rpartition(":")[2] or source for source in sources}
-
-    @property
-    def _made_by_host(self) -> str:
-        """How tests make their host."""
-        if self.testing is not None:
-            return f"plugin_host({self.class_name})"
-        specs = "".join(f"{name}, " for name in self._sources.values())
-        return f'plugin_host({specs}{self.class_name}, host="{self.contract.host}")'
-
-    @property
-    def _mixins(self) -> list[MixinContract]:
-        return [self.contract.mixins[key] for key in self.mixins]
-
-    def _parts(self) -> list[Part]:
-        host = self._made_by_host
-        parts = [mixin_part(key, self.contract.mixins[key], self.slug, host) for key in self.mixins]
-        for name in self.hooks:
-            hook = self.contract.hooks[name]
-            holder = self._sources.get(hook.source or "")
-            spec = f"{holder}.{name}" if holder else f'"{name}"'
-            parts.append(hook_part(name, hook, spec, host))
-        return parts
-
-    def _code(self, parts: Sequence[Part]) -> str:
-        mixins = [mixin.source for mixin in self._mixins]
-        bases = [*(source.rpartition(":")[2] for source in mixins), "Plugin"]
-        blocks = [f'TITLE = "{self.title}"']
-        blocks += [attribute for part in parts for attribute in part.attributes]
-        inner = "\n".join(blocks)
-        methods = [code for part in parts for code in part.methods]
-        inner = "\n\n".join([inner, *methods])
-        doc = summary(f"{self.title} for {self.contract.host}.", "")
-        head = _class_line(self.class_name, bases)
-        lines = [f"{INDENT}{line}".rstrip() for line in inner.splitlines()]
-        code = f"{head}\n{INDENT}{doc}\n\n" + "\n".join(lines) + "\n"
-        named: dict[str, list[str]] = {
-            "plugreg": ["Plugin", *(["hookimpl"] if self.hooks else [])],
-            "typing": [name for name in _TYPING if re.search(rf"\b{name}\b", code)],
-            "collections.abc": [name for name in _ABC if re.search(rf"\b{name}\[", code)],
-        }
-        for source in mixins:
-            module, _, name = source.partition(":")
-            module = "plugreg.mixins" if module.startswith("plugreg.mixins.") else module
-            named.setdefault(module, []).append(name)
-        signatures = re.findall(r"def \w+\((?:.|\n)*?:\n", code)
-        plain = sorted({module for text in signatures for module in modules_in(text)})
-        return f'"""{self.title}, a plugin for {self.contract.host}."""\n\n' + (
-            f"{imports(plain, named)}\n\n\n{code}"
+    def _specs(self) -> tuple[str, ...]:
+        """The holders of the hooks' specifications."""
+        return tuple(
+            dict.fromkeys(hook.source for hook in self.contract.hooks.values() if hook.source)
         )
 
-    def _tests(self, parts: Sequence[Part]) -> str:
-        tests = [code for part in parts for code in part.tests]
-        if not tests:
-            tests = [
-                f"def test_is_active(plugin_host: MakeHost) -> None:\n"
-                f'{INDENT}"""It comes into service."""\n'
-                f"{INDENT}host = {self._made_by_host}\n\n"
-                f"{INDENT}assert [*host.registry.active] == [host.slug]"
-            ]
-        code = "\n\n\n".join(tests)
-        named = {
-            "collections.abc": ["Callable"],
-            "plugreg.testing": ["PluginHost"],
-            self.module: [self.class_name],
-            "plugreg.mixins": ["ValidationFault"] if "ValidationFault" in code else [],
-        }
-        for mixin in self._mixins:
-            module, _, name = mixin.source.partition(":")
-            if f", {name})" in code:
-                named.setdefault(module, []).append(name)
-        plain = [name for name in ("asyncio", "pytest") if f"{name}." in code]
-        for source, name in self._sources.items():
-            if f"{name}." not in code and f"{name}," not in code:
-                continue
-            module, colon, _ = source.partition(":")
-            if colon:
-                named.setdefault(module, []).append(name)
-            else:
-                plain.append(module)
-        return (
-            f'"""Tests of {self.title.lower()}."""\n\n'
-            f"{imports(sorted(plain), named, [self.module])}\n\n"
-            f"MakeHost = Callable[..., PluginHost]\n\n\n{code}\n"
-        )
+    @property
+    def _bases(self) -> list[str]:
+        """The classes of the mixins."""
+        sources = [self.contract.mixins[key].source for key in self.mixins]
+        return [re.sub(r"^plugreg\.mixins\.\w+", "plugreg.mixins", source) for source in sources]
 
-    def _conformance(self) -> str:
-        head = (
-            f'"""The checks of plugreg, one test each."""\n\n'
-            f"{{imports}}\n\n\nclass Test{self.class_name}({{base}}):\n"
-            f'{INDENT}"""{self.title} keeps what {self.contract.host} asks for."""\n\n'
-            f'{INDENT}plugin = "{self.module}:{self.class_name}"\n'
-        )
-        if self.testing is not None:
-            written = f"from {self.testing} import Conformance"
-            return head.format(imports=written, base="Conformance")
-        named = {"plugreg.testing": ["Conformance"]}
-        plain = []
-        for source, name in self._sources.items():
-            module, colon, _ = source.partition(":")
-            if colon:
-                named.setdefault(module, []).append(name)
-            else:
-                plain.append(module)
-        code = head.format(imports=imports(plain, named), base="Conformance")
-        code += f'{INDENT}host = "{self.contract.host}"\n'
-        if self.contract.version:
-            code += f'{INDENT}host_version = "{self.contract.version}"\n'
-        if self._sources:
-            code += f"{INDENT}hookspecs = ({', '.join(self._sources.values())},)\n"
-        return code
+    def _mixin(self, key: str) -> Part:
+        if key in KEYS:
+            text = _fill(f"mixins/{key}", {"slug": self.slug})
+            attributes, methods, tests = re.split(r"(?m)^---$", text)
+            exempt = (("K701", _URLS),) if key == "urls" else ()
+            return Part(attributes.strip(), methods.strip(), tests.strip(), exempt)
+        codes = [
+            method(name, found)
+            for name, found in self.contract.mixins[key].methods.items()
+            if not any(argument.name.startswith("*") for argument in found.arguments)
+        ]
+        return Part("", "\n\n".join(code for code in codes if "NotImplemented" not in code), "")
 
-    def _pyproject(self, parts: Sequence[Part]) -> str:
-        exempt = {code: reason for part in parts for code, reason in part.exempt}
-        dependencies = [f"plugreg>={_plugreg_version()}"]
-        if self.is_host_installed:
-            dependencies.append(f"{self.contract.distribution}{_range(self.contract.version)}")
+    def _project(self, parts: Iterable[Part]) -> dict[str, str]:
+        from packaging.version import Version
+
+        exempt = dict(sorted(row for part in parts for row in part.exempt))
+        dependencies = [f"plugreg>={Version(version('plugreg')).public}"]
+        if not self.is_host_installed:
+            exempt = {"K108": "The host is no distribution that could be required.", **exempt}
+        elif self.contract.version is None:
+            dependencies.append(self.contract.distribution)
         else:
-            exempt["K108"] = "The host is no distribution that could be required."
-        places = [mixin.source for mixin in self._mixins if _is_hosts(mixin.source)]
-        tops = {place.partition(":")[0].partition(".")[0] for place in (*self._sources, *places)}
-        tops = tops or {self.contract.distribution.replace("-", "_")}
-        hosts = ", ".join(f'"{name}", "{name}.*"' for name in sorted(tops))
-        path = json.dumps(self.host_path)
-        tests_path = mypy_path = ""
-        app = f'[tool.plugreg]\napp = "{self.app}"\n' if self.app else ""
-        if self.host_path is not None:
-            app = (app or "[tool.plugreg]\n") + f"path = [{path}]\n"
-            tests_path = f"pythonpath = [{path}]\n"
-            mypy_path = f"mypy_path = {path}\n"
-        app += "\n" if app else ""
-        exemptions = "".join(
-            f"{code} = {json.dumps(reason)}\n" for code, reason in sorted(exempt.items())
-        )
-        if exemptions:
-            app += f"[tool.plugreg.check.exempt]\n{exemptions}\n"
-        untyped = [self.module] if any(_is_hosts(m.source) for m in self._mixins) else []
-        untyped += ["test_conformance"] if self.testing is not None else []
-        subclassing = ""
-        if untyped:
-            modules = ", ".join(f'"{name}"' for name in untyped)
-            subclassing = (
-                f"[[tool.mypy.overrides]]\nmodule = [{modules}]\n"
-                f"disallow_subclassing_any = false\n\n"
-            )
-        listed = ",\n".join(f"    {json.dumps(line)}" for line in dependencies)
-        return f"""[build-system]
-requires = ["hatchling"]
-build-backend = "hatchling.build"
+            found = Version(self.contract.version)
+            bounds = f">={found.public},<{found.major + 1}"
+            dependencies.append(f"{self.contract.distribution}{bounds}")
+        sources = (*self._specs, *self._bases)
+        modules = {re.split(r"[.:]", source)[0] for source in sources} - {"plugreg"}
+        modules = modules or {self.contract.distribution.replace("-", "_")}
+        pairs = [name for module in sorted(modules) for name in (module, f"{module}.*")]
+        return {
+            "dependencies": json.dumps(dependencies),
+            "app": json.dumps(self.app or ""),
+            "path": json.dumps([self.host_path] if self.host_path else []),
+            "exempt": "".join(f"{code} = {json.dumps(exempt[code])}\n" for code in exempt),
+            "host_modules": json.dumps(pairs),
+        }
 
-[project]
-name = "{self.name}"
-version = "0.1.0"
-description = "{self.title} for {self.contract.host}"
-readme = "README.md"
-requires-python = ">=3.11"
-license = "MIT"
-dependencies = [
-{listed},
-]
+    def _code(self, parts: Iterable[Part]) -> dict[str, str]:
+        bases = [*map(_name_in, self._bases), "Plugin"]
+        head = wrapped(f"class {self.class_name}(", bases, "):", width=100)
+        attributes = [f'TITLE = "{self.title}"', *(part.attributes for part in parts)]
+        methods = [part.methods for part in parts]
+        body = "\n\n".join(filter(None, ["\n".join(filter(None, attributes)), *methods]))
+        used = [name for name in _NAMED if re.search(rf"\b{_name_in(name)}\b", body)]
+        own = ["plugreg:Plugin", *(["plugreg:hookimpl"] if self.hooks else [])]
+        return {
+            "plugin_imports": imports([*own, *used, *self._bases, *modules_in(body)]),
+            "class_head": head,
+            "class_body": indent(body, INDENT),
+        }
 
-[project.entry-points."{self.contract.group}"]
-{self.slug} = "{self.module}:{self.class_name}"
-
-[dependency-groups]
-dev = ["plugreg[kit]", "mypy>=1.15", "ruff>=0.9"]
-
-{app}[tool.hatch.build.targets.wheel]
-packages = ["{self.module}"]
-
-[tool.pytest.ini_options]
-testpaths = ["tests"]
-{tests_path}
-[tool.mypy]
-strict = true
-files = ["{self.module}", "tests"]
-{mypy_path}
-[[tool.mypy.overrides]]
-module = [{hosts}]
-ignore_missing_imports = true
-follow_imports = "silent"
-
-{subclassing}[tool.ruff]
-target-version = "py311"
-line-length = 100
-
-[tool.ruff.lint]
-select = ["B", "C4", "E", "F", "I", "PIE", "SIM", "UP", "W"]
-"""
-
-    def _readme(self) -> str:
-        return f"""# {self.name}
-
-{self.title} for {self.contract.host}.
-
-## Work on it
-
-```console
-$ python -m venv .venv && . .venv/bin/activate
-$ pip install --editable . 'plugreg[kit]' mypy ruff
-$ pytest
-$ plugreg check
-$ mypy && ruff check . && ruff format --check .
-```
-
-`plugreg check` tries the plugin as its host would, and says how to mend what is wrong. When the
-host has a new version, `plugreg new {self.name} --update` in the folder above takes over what has
-changed, and leaves what you wrote.
-"""
-
-    def _workflow(self) -> str:
-        return f"""name: CI
-
-on:
-  push:
-  pull_request:
-
-jobs:
-  test:
-    runs-on: ubuntu-latest
-    strategy:
-      matrix:
-        python: ["3.11", "3.13"]
-    steps:
-      - uses: actions/checkout@v4
-      - uses: actions/setup-python@v5
-        with:
-          python-version: ${{{{ matrix.python }}}}
-      - run: pip install --editable . 'plugreg[kit]' mypy ruff build
-      - run: ruff check . && ruff format --check .
-      - run: mypy
-      - run: pytest
-      - run: plugreg check . --format github
-      - run: python -m build --wheel
-      - run: plugreg check dist/{self.module}-*.whl --format github
-"""
+    def _tests(self, parts: Iterable[Part]) -> dict[str, str]:
+        specs = () if self.testing else self._specs
+        tests = "".join(f"\n\n{part.tests}\n" for part in parts if part.tests)
+        modules = ["collections.abc:Callable", "pytest", "plugreg.testing:PluginHost"]
+        modules += ["asyncio"] if "asyncio." in tests else []
+        names = [*map(_name_in, specs)]
+        arguments = [*names, self.class_name]
+        attributes: list[str] = []
+        if self.testing is None:
+            arguments.append(f'host="{self.contract.host}"')
+            attributes.append(f'host = "{self.contract.host}"')
+            if self.contract.version:
+                attributes.append(f'host_version = "{self.contract.version}"')
+            if names:
+                attributes.append(f"hookspecs = ({', '.join(names)},)")
+        conformance = f"{self.testing or 'plugreg.testing'}:Conformance"
+        return {
+            "tests": tests,
+            "tests_imports": imports(
+                [*modules, *specs, f"{self.module}:{self.class_name}"], self.module
+            ),
+            "make_host": indent(wrapped("return plugin_host(", arguments, ")"), INDENT),
+            "conformance_imports": imports([conformance, *specs]),
+            "conformance_host": indent("\n".join(attributes), INDENT),
+        }
 
 
-def _is_hosts(source: str) -> bool:
-    return not source.startswith("plugreg.")
+def _name_in(source: str) -> str:
+    """Return the name of a class or module as code that has imported it."""
+    return source.rpartition(":")[2]
 
 
-def _class_line(name: str, bases: Sequence[str]) -> str:
-    line = f"class {name}({', '.join(bases)}):"
-    if len(line) <= 100:
-        return line
-    inner = f"{INDENT}{', '.join(bases)}"
-    if len(inner) <= 100:
-        return f"class {name}(\n{inner}\n):"
-    return f"class {name}(\n" + "".join(f"{INDENT}{base},\n" for base in bases) + "):"
+def _fill(name: str, answers: Mapping[str, object]) -> str:
+    text = (_TEMPLATES / f"{name}.txt").read_text(encoding="utf-8")
+    return Template(text).substitute(answers).rstrip("\n") + "\n"
 
 
-def _plugreg_version() -> str:
-    try:
-        return version("plugreg").partition("+")[0]
-    except PackageNotFoundError:
-        return "0.2"
-
-
-def _range(host_version: str | None) -> str:
-    """Return the range of versions from a host's own to its next major version."""
-    if host_version is None:
-        return ""
-    from packaging.version import Version
-
-    found = Version(host_version)
-    return f">={found.public},<{found.major + 1}"
-
-
-def read_record(text: str) -> Mapping[str, Any]:
+def read_record(text: str) -> ProjectRecord:
     """Return the record of an earlier run.
 
     Args:
@@ -414,14 +293,10 @@ def read_record(text: str) -> Mapping[str, Any]:
         ValueError: If it is damaged, or of another version.
     """
     try:
-        record = json.loads(text)
-    except ValueError:
-        record = None
-    wanted: Iterator[bool] = (
-        isinstance(record, dict) and isinstance(record.get(name), kind)
-        for name, kind in (("files", dict), ("hooks", list), ("mixins", list), ("name", str))
-    )
-    if not all(wanted) or record.get("plugreg-new") != 1:
-        raise ValueError(f"{RECORD} is damaged, or of a newer plugreg; restore it, or update")
-    found: Mapping[str, Any] = record
-    return found
+        return TypeAdapter(ProjectRecord).validate_json(text, strict=True)
+    except ValidationError as error:
+        field, reason = first_fault(error)
+        raise ValueError(
+            f"{RECORD} is damaged, or of a newer plugreg: {f'field {field!r}: ' if field else ''}"
+            f"{reason}; restore it, or update plugreg"
+        ) from error
