@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plugreg._support.slugs import canonical, near
-from plugreg.contract import codes
+from plugreg.contract.codes import finding
 from plugreg.contract.comparing import is_reached
 from plugreg.contract.projects import PluginProject
 from plugreg.contract.source import FoundFunction, PluginSource, SourceError, SourceFiles
@@ -31,14 +31,14 @@ def check(contract: ContractTerms, project: PluginProject) -> tuple[Finding, ...
         message = f"there is no entry point in the group {contract.group!r}"
         if project.groups:
             message += f", but in {', '.join(map(repr, project.groups))}"
-        findings.append(codes.NO_ENTRY_POINT.at(where, message))
+        findings.append(finding("K110", where, message))
     sources = SourceFiles(contract.host, project.search, project.shown)
     for name, value in project.entry_points.items():
         try:
             source = sources.read(value)
         except SourceError as error:
-            code = codes.MISSING_OBJECT if error.is_missing else codes.UNREADABLE
-            findings.append(code.at(error.where, f"entry point {name!r}: {error.reason}"))
+            code = "K111" if error.is_missing else "K112"
+            findings.append(finding(code, error.where, f"entry point {name!r}: {error.reason}"))
             continue
         findings += _check_source(contract, source)
         if project.has_package:
@@ -67,34 +67,34 @@ def _check_range(contract: ContractTerms, project: PluginProject) -> Iterator[Fi
     ranges = _host_requirements(contract, project)
     if not any(ranges):
         message = f"no range of versions of {contract.distribution!r} is required"
-        yield codes.NO_HOST_RANGE.at(where, message)
+        yield finding("K108", where, message)
     for specifier in filter(None, ranges):
         if contract.version and not SpecifierSet(specifier).contains(
             contract.version, prereleases=True
         ):
             message = f"{contract.distribution}{specifier} leaves out version {contract.version}"
-            yield codes.HOST_RANGE.at(where, message)
+            yield finding("K109", where, message)
 
 
 def _check_source(contract: ContractTerms, source: PluginSource) -> Iterator[Finding]:
     names = {base.rpartition(".")[2] for base in source.bases}
     settings = source.attributes.get("SETTINGS")
     if settings and source.is_complete and source.bases and "SettingsMixin" not in names:
-        yield codes.NO_SETTINGS_MIXIN.at(settings, "SETTINGS is never read")
+        yield finding("K107", settings, "SETTINGS is never read")
     for function in source.functions:
         hook = contract.hooks.get(function.hook)
         if not function.is_marked:
             # A method of a mixin may have the same name.
             if hook is not None and not _is_method_of_mixin(contract, function.name, names):
                 message = f"{function.name!r} has no mark, and is no implementation of the hook"
-                yield codes.UNMARKED.at(function.where, message)
+                yield finding("K103", function.where, message)
         elif function.hook.startswith("plugreg_"):
             continue
         elif hook is None:
             if not function.is_optional:
                 hint = near(function.hook, contract.hooks)
                 message = f"{contract.host} has no hook {function.hook!r}{hint}"
-                yield codes.UNKNOWN_HOOK.at(function.where, message)
+                yield finding("K101", function.where, message)
         else:
             yield from _check_function(contract, function, hook)
 
@@ -114,19 +114,19 @@ def _check_function(
     if hook.removed is not None and (
         contract.version is None or is_reached(hook.removed, contract.version)
     ):
-        yield codes.REMOVED.at(function.where, f"hook {name!r} was removed in {hook.removed}")
+        yield finding("K105", function.where, f"hook {name!r} was removed in {hook.removed}")
     elif hook.deprecated is not None or hook.removed is not None:
         note = f"deprecated since {hook.deprecated}" if hook.deprecated else "announced as removed"
         until = f", and is removed in {hook.removed}" if hook.removed else ""
-        yield codes.DEPRECATED.at(function.where, f"hook {name!r} is {note}{until}")
+        yield finding("K104", function.where, f"hook {name!r} is {note}{until}")
     if function.is_async and not hook.is_async and not function.is_wrapper:
         message = f"{function.name!r} is async, and hook {name!r} is not"
-        yield codes.ASYNC.at(function.where, message)
+        yield finding("K114", function.where, message)
     known = [argument.name for argument in hook.arguments]
     for argument in function.required:
         if argument not in known:
             message = f"hook {name!r} has no argument {argument!r}{near(argument, known)}"
-            yield codes.UNKNOWN_ARGUMENT.at(function.where, message)
+            yield finding("K102", function.where, message)
     if function.result is not None and not function.is_wrapper:
         yield from _check_result(contract, function, function.result, hook)
 
@@ -140,7 +140,7 @@ def _check_result(
     accepted = union(parse(hook.result), NONE)
     if result.name != "Any" and accepts(accepted, result, contract.classes).fits is False:
         message = f"{function.name!r} returns {result}, and hook {function.hook!r} {hook.result}"
-        yield codes.RESULT.at(function.where, message)
+        yield finding("K106", function.where, message)
 
 
 def _check_age(
@@ -161,4 +161,4 @@ def _check_age(
             continue
         if bounds and not any(is_reached(hook.since, bound) for bound in bounds):
             message = f"{place} allows hosts before {hook.since}, which lack {function.hook!r}"
-            yield codes.TOO_NEW_HOOK.at(function.where, message)
+            yield finding("K113", function.where, message)

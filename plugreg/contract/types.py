@@ -11,7 +11,7 @@ import ast
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from functools import partial
 from importlib import import_module
@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, NewType, TypeVar, get_args, get_origin
 
 from plugreg._support.frozen import NamedTuple
+from plugreg._support.guard import Guard
 
 Resolve = Callable[[str], str]
 """Returns the full name of a name in source; names that it does not know as they are."""
@@ -129,20 +130,28 @@ def _term(annotation: Any) -> TypeTerm:
     base = origin or annotation
     if isinstance(base, type):
         return TypeTerm(_class_name(base), tuple(map(_term, args)))
-    return parse(str(annotation).removeprefix("typing."))
+    with Guard():
+        return parse(str(annotation).removeprefix("typing."))
+    return ANY
 
 
-def _constraints(metadata: Iterable[Any]) -> Iterator[TypeTerm]:
-    """Yield the constraints among the metadata of a type, in the terms of annotated-types."""
+def _constraints(metadata: Iterable[Any]) -> list[TypeTerm]:
+    """Return the constraints among the metadata of a type, in the terms of annotated-types.
+
+    Metadata that raise, or whose ``repr`` is no call, cannot be compared, and are left out.
+    """
     from annotated_types import BaseMetadata, GroupedMetadata
 
+    terms: list[TypeTerm] = []
     for found in metadata:
-        if isinstance(found, BaseMetadata):
-            yield TypeTerm(repr(found))
-        elif isinstance(found, GroupedMetadata):
-            yield from _constraints(found)
-        elif isinstance(inner := getattr(found, "metadata", None), list):  # A field of pydantic.
-            yield from _constraints(inner)
+        with Guard():
+            if isinstance(found, BaseMetadata):
+                terms.append(TypeTerm(repr(found)))
+            elif isinstance(found, GroupedMetadata):
+                terms += _constraints(found)
+            elif isinstance(inner := getattr(found, "metadata", None), list):  # Pydantic's fields.
+                terms += _constraints(inner)
+    return terms
 
 
 def _annotated(term: TypeTerm, constraints: Iterable[TypeTerm]) -> TypeTerm:

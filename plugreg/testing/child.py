@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+from plugreg._support.frozen import arguments
 from plugreg.testing.children import ANSWER, REQUEST
 
 
@@ -86,4 +87,4 @@ def _life(request: dict[str, Any]) -> dict[str, Any]:
         given = {"host_version": contract.version, "on_failure": None, **(options or {})}
         return PluginHost(parts, host=contract.host, options=given, **named)
 
-    return {"seen": live(make_host, name=request["value"])}
+    return {"seen": [*map(arguments, live(make_host, name=request["value"]))]}

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, Final
 
+from plugreg.contract.codes import finding
+from plugreg.contract.values import Finding
 from plugreg.exceptions import (
     AssetNotFoundError,
     MissingExtraError,
@@ -24,7 +26,6 @@ from plugreg.settings.definition import SettingDefinition
 from plugreg.storage import MemoryStorage
 from plugreg.testing.before import OldSettings
 from plugreg.testing.host import PluginHost
-from plugreg.testing.observations import Symptom
 from plugreg.testing.specs import declared_errors, strategy_of
 
 MakeHost = Callable[..., PluginHost]
@@ -43,7 +44,7 @@ _SECRETS: Final = re.compile(
 )
 
 
-def live(make_host: MakeHost, *, name: str, with_isolation: bool = True) -> tuple[Symptom, ...]:
+def live(make_host: MakeHost, *, name: str, with_isolation: bool = True) -> tuple[Finding, ...]:
     """Try the life of a plugin, and return its faults.
 
     Args:
@@ -51,7 +52,7 @@ def live(make_host: MakeHost, *, name: str, with_isolation: bool = True) -> tupl
         name: Name of the plugin in the findings, such as ``module:Class``.
         with_isolation: Whether it is tried in a process of its own, too.
     """
-    found: list[Symptom] = []
+    found: list[Finding] = []
     host = make_host(residue=True)
     try:
         record = host.registry.get(host.slug)
@@ -66,7 +67,7 @@ def live(make_host: MakeHost, *, name: str, with_isolation: bool = True) -> tupl
         left = host.close()
     marker = "after the plugin was switched off, "
     found += [
-        Symptom("K403", name, fault.removeprefix(marker))
+        finding("K403", name, fault.removeprefix(marker))
         for fault in left
         if fault.startswith(marker)
     ]
@@ -81,7 +82,7 @@ def _failures(host: PluginHost) -> tuple[PluginFailure, ...]:
     return tuple(failure for failure in host.registry.errors if failure.slug == host.slug)
 
 
-def _failure_to_load(failure: PluginFailure, name: str) -> Symptom:
+def _failure_to_load(failure: PluginFailure, name: str) -> Finding:
     code = dict(_STAGES).get(failure.stage, "K400")
     if "is no plugin" in failure.message:
         code = "K400"
@@ -89,34 +90,34 @@ def _failure_to_load(failure: PluginFailure, name: str) -> Symptom:
         code = "K201"
     # What pluggy refuses was raised in its code; the plugin's line is not known.
     is_refused = (failure.exception_type or "").startswith("pluggy.")
-    return Symptom(code, name if is_refused else failure.place or name, failure.message)
+    return finding(code, name if is_refused else failure.place or name, failure.message)
 
 
 # -- settings ------------------------------------------------------------------------------------
 
 
-def _settings(plugin: Any, name: str) -> Iterator[Symptom]:
+def _settings(plugin: Any, name: str) -> Iterator[Finding]:
     version = getattr(plugin, "SETTINGS_VERSION", 1)
     for attribute in ("SETTINGS", "USER_SETTINGS"):
         definitions, faults = parse_definitions(getattr(plugin, attribute, None), attribute)
         for fault in faults:
-            yield Symptom("K201", name, fault)
+            yield finding("K201", name, fault)
         for key, definition in definitions.items():
             yield from _setting(f"{name} {attribute}[{key!r}]", key, definition)
     if type(version) is int and version > 1 and not _overrides(plugin, "migrate_settings"):
         message = f"SETTINGS_VERSION is {version}, and migrate_settings is not there"
-        yield Symptom("K205", name, message)
+        yield finding("K205", name, message)
 
 
-def _setting(where: str, key: str, definition: SettingDefinition) -> Iterator[Symptom]:
+def _setting(where: str, key: str, definition: SettingDefinition) -> Iterator[Finding]:
     is_typed = definition.type is not None and definition.type is not str
     if is_typed and not definition.has_default and not definition.required:
-        yield Symptom("K202", where, "it has a type, no default, and is not required")
+        yield finding("K202", where, "it has a type, no default, and is not required")
     is_number = definition.type in (bool, int, float)
     if not definition.protected and not is_number and _SECRETS.search(key):
-        yield Symptom("K204", where, "its name is that of a secret, and it is not protected")
+        yield finding("K204", where, "its name is that of a secret, and it is not protected")
     if not str(definition.name).strip() or str(definition.name) == key:
-        yield Symptom("K207", where, "it has no name for people")
+        yield finding("K207", where, "it has no name for people")
 
 
 def _overrides(plugin: Any, method: str) -> bool:
@@ -130,7 +131,7 @@ def _definitions(host: PluginHost) -> Mapping[str, SettingDefinition]:
     return parse_definitions(getattr(plugin, "SETTINGS", None), "SETTINGS")[0]
 
 
-def _misconfigured(make_host: MakeHost, name: str) -> Iterator[Symptom]:
+def _misconfigured(make_host: MakeHost, name: str) -> Iterator[Finding]:
     """Try values that do not fit any setting."""
     with _closed(make_host()) as host:
         keys = [key for key, found in _definitions(host).items() if not found.protected]
@@ -142,25 +143,25 @@ def _misconfigured(make_host: MakeHost, name: str) -> Iterator[Symptom]:
         record = host.registry.get(host.slug)
         if record.state is not PluginState.ACTIVE:
             reason = next((failure.message for failure in _failures(host)), record.reason)
-            yield Symptom("K206", name, f"it does not come into service: {reason}")
+            yield finding("K206", name, f"it does not come into service: {reason}")
 
 
 # -- life ----------------------------------------------------------------------------------------
 
 
-def _cycles(host: PluginHost, name: str) -> Iterator[Symptom]:
+def _cycles(host: PluginHost, name: str) -> Iterator[Finding]:
     slug = host.slug
     for cycle in range(CYCLES):
         before = len(host.failures)
         host.registry.deactivate(slug)
         for failure in host.failures[before:]:
-            yield Symptom("K404", failure.place or name, failure.message)
+            yield finding("K404", failure.place or name, failure.message)
         before = len(host.failures)
         host.registry.activate(slug)
         if host.registry.get(slug).plugin is None:
             reason = "; ".join(failure.message for failure in host.failures[before:])
             message = f"it does not come into service a {_nth(cycle + 2)} time: {reason}"
-            yield Symptom("K405", name, message)
+            yield finding("K405", name, message)
             return
 
 
@@ -171,7 +172,7 @@ def _nth(number: int) -> str:
 # -- calls ---------------------------------------------------------------------------------------
 
 
-def _calls(host: PluginHost, name: str) -> Iterator[Symptom]:
+def _calls(host: PluginHost, name: str) -> Iterator[Finding]:
     if host.registry.get(host.slug).plugin is None:
         return
     explained = host.registry.dispatch.explain
@@ -180,7 +181,7 @@ def _calls(host: PluginHost, name: str) -> Iterator[Symptom]:
             yield from _hook(host, signature, name)
 
 
-def _hook(host: PluginHost, signature: HookSignature, name: str) -> Iterator[Symptom]:
+def _hook(host: PluginHost, signature: HookSignature, name: str) -> Iterator[Finding]:
     declared = {*declared_errors(signature.text)}
     result = _adapter(signature.result)
     last: dict[str, Any] = {}
@@ -198,7 +199,7 @@ def _hook(host: PluginHost, signature: HookSignature, name: str) -> Iterator[Sym
         except AssertionError:
             shown = ", ".join(f"{key}={value!r}" for key, value in last["arguments"].items())
             code, message = last["fault"]
-            yield Symptom(code, f"{name} {signature.name}", f"{signature.name}({shown}) {message}")
+            yield finding(code, f"{name} {signature.name}", f"{signature.name}({shown}) {message}")
 
 
 def _try(signature: HookSignature, count: int, act: Callable[[dict[str, Any]], None]) -> None:
@@ -256,14 +257,14 @@ def _adapter(annotation: Any) -> Any:
 # -- capabilities --------------------------------------------------------------------------------
 
 
-def _capabilities(host: PluginHost, name: str) -> Iterator[Symptom]:
+def _capabilities(host: PluginHost, name: str) -> Iterator[Finding]:
     registry = host.registry
     if registry.get(host.slug).plugin is None:
         return
     for task in registry.schedules.tasks():
         outcome = registry.schedules.run(task.name)
         if outcome.error is not None:
-            yield Symptom("K503", f"{name} task {task.task.name!r}", _told(outcome.error))
+            yield finding("K503", f"{name} task {task.task.name!r}", _told(outcome.error))
     yield from _new(host, "K504", name, lambda: registry.events.emit("plugreg.check", check=True))
     for feature in FEATURE_GETTERS:
         yield from _new(host, "K505", name, _shower(host, feature))
@@ -274,15 +275,15 @@ def _shower(host: PluginHost, feature: str) -> Callable[[], object]:
     return lambda: host.registry.ui_features(feature, context={})
 
 
-def _new(host: PluginHost, code: str, name: str, act: Callable[[], object]) -> Iterator[Symptom]:
+def _new(host: PluginHost, code: str, name: str, act: Callable[[], object]) -> Iterator[Finding]:
     """Do something, and yield the failures that it brings."""
     before = len(host.failures)
     act()
     for failure in host.failures[before:]:
-        yield Symptom(code, failure.place or name, failure.message)
+        yield finding(code, failure.place or name, failure.message)
 
 
-def _assets(host: PluginHost, name: str) -> Iterator[Symptom]:
+def _assets(host: PluginHost, name: str) -> Iterator[Finding]:
     root = f"/static/plugins/{host.slug}/"
     sources = [host.registry.admin(host.slug).source]
     for feature in FEATURE_GETTERS:
@@ -295,7 +296,7 @@ def _assets(host: PluginHost, name: str) -> Iterator[Symptom]:
             host.registry.assets(host.slug, path.removeprefix(root))
         except AssetNotFoundError:
             message = f"it names {source!r}, and there is no file static/{path.removeprefix(root)}"
-            yield Symptom("K006", name, message)
+            yield finding("K006", name, message)
 
 
 def _told(error: BaseException) -> str:
@@ -317,7 +318,7 @@ class RefusingStorage(MemoryStorage):
         return super().transaction()
 
 
-def _refusing_store(make_host: MakeHost, name: str) -> Iterator[Symptom]:
+def _refusing_store(make_host: MakeHost, name: str) -> Iterator[Finding]:
     storage = RefusingStorage()
     with _closed(make_host(options={"storage": storage})) as host:
         if host.registry.get(host.slug).plugin is None:
@@ -327,12 +328,12 @@ def _refusing_store(make_host: MakeHost, name: str) -> Iterator[Symptom]:
         try:
             for seen in _calls(host, name):
                 if seen not in before and "StorageUnavailableError" not in seen.message:
-                    yield Symptom("K601", seen.where, seen.message)
+                    yield finding("K601", seen.where, seen.message)
         finally:
             storage.refuses = False
 
 
-def _secrets(make_host: MakeHost, name: str) -> Iterator[Symptom]:
+def _secrets(make_host: MakeHost, name: str) -> Iterator[Finding]:
     with _closed(make_host()) as host:
         keys = [key for key, found in _definitions(host).items() if found.protected]
     if not keys:
@@ -342,11 +343,11 @@ def _secrets(make_host: MakeHost, name: str) -> Iterator[Symptom]:
             for signature in signatures(host.registry.manager):
                 for value in _results(host, signature):
                     if CANARY in repr(value):
-                        yield Symptom("K602", f"{name} {signature.name}", "in its result")
+                        yield finding("K602", f"{name} {signature.name}", "in its result")
     except (SettingError, KeyError):
         return  # The secret must have another form.
     if CANARY in seen.getvalue():
-        yield Symptom("K602", name, "in what it logs or prints")
+        yield finding("K602", name, "in what it logs or prints")
 
 
 def _results(host: PluginHost, signature: HookSignature) -> list[Any]:
@@ -380,18 +381,18 @@ def _watched() -> Iterator[io.StringIO]:
             logger.setLevel(level)
 
 
-def _isolated(make_host: MakeHost, name: str) -> Iterator[Symptom]:
+def _isolated(make_host: MakeHost, name: str) -> Iterator[Finding]:
     try:
         host = make_host(isolate=True)
     except (ImportError, MissingExtraError):
         return
     except (PlugregError, TypeError, ValueError) as error:
-        yield Symptom("K701", name, str(error))
+        yield finding("K701", name, str(error))
         return
     with _closed(host):
         if host.registry.get(host.slug).state is not PluginState.ACTIVE:
             reason = "; ".join(failure.message for failure in _failures(host))
-            yield Symptom("K701", name, reason)
+            yield finding("K701", name, reason)
 
 
 @contextmanager

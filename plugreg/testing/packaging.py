@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from importlib.machinery import PathFinder
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.slugs import canonical, slug_fault, slugify
+from plugreg.contract.codes import finding
 from plugreg.contract.projects import PluginProject
-from plugreg.testing.observations import Symptom
+from plugreg.contract.values import Finding
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 _WANTED = (
     ("description", "summary", "a description, which hosts show"),
@@ -32,16 +37,20 @@ _CONDITIONS = (
 
 
 class ImportedName(NamedTuple):
-    """An import statement: the module, its file and line, and whether it is inside a function."""
+    """An import statement: the module, its file and line.
+
+    ``is_late`` says that it is in a function, ``is_main`` that it is in the plugin's own module.
+    """
 
     module: str
     where: str
     is_late: bool
+    is_main: bool
 
 
 def faults(
     project: PluginProject, host: str, host_modules: Iterable[str] = ()
-) -> Iterator[Symptom]:
+) -> Iterator[Finding]:
     """Yield what is wrong with a distribution, and with the imports of its modules.
 
     Args:
@@ -49,32 +58,35 @@ def faults(
         host: The host's distribution, which need not be installed.
         host_modules: Top-level modules of the host.
     """
-    imports = import_faults(project, host, host_modules, whole=project.has_package)
+    imports = _import_faults(project, host, host_modules)
     if project.has_package:
-        yield from metadata_faults(project)
-        yield from name_faults(project)
+        yield from _metadata_faults(project)
+        yield from _version_faults(project, host)
         if "dependencies" not in project.dynamic:
             yield from imports
     else:
         yield from (seen for seen in imports if seen.code == "K310")
 
 
-def metadata_faults(project: PluginProject) -> Iterator[Symptom]:
-    """Yield missing metadata of a distribution.
-
-    Args:
-        project: The distribution.
-    """
+def _metadata_faults(project: PluginProject) -> Iterator[Finding]:
+    """Yield missing and invalid metadata of a distribution, and names that are no slugs."""
     where = "METADATA" if project.is_built else "pyproject.toml"
-    if project.folder is None and "metadata-version" not in project.metadata:
-        return  # An installed plugin, of which only its name was read.
-    for source, built, what in _WANTED:
-        if source in project.dynamic:
-            continue
-        if not project.metadata.get(built) and not project.metadata.get(source):
-            yield Symptom("K001", where, f"there is no {source!r}: {what}")
-    for fault in _invalid(project):
-        yield Symptom("K004", where, fault)
+    # Of an installed plugin, only its name was read.
+    if project.folder is not None or "metadata-version" in project.metadata:
+        for source, built, what in _WANTED:
+            is_there = project.metadata.get(built) or project.metadata.get(source)
+            if source not in project.dynamic and not is_there:
+                yield finding("K001", where, f"there is no {source!r}: {what}")
+        for fault in _invalid(project):
+            yield finding("K004", where, fault)
+    where = "entry_points.txt" if project.is_built else where
+    for name in project.entry_points:
+        slug = slugify(name)
+        wrong = slug_fault(slug, name)
+        if wrong is None and slug != name:
+            wrong = f"entry point {name!r} gives the slug {slug!r}, by which hosts name it"
+        if wrong is not None:
+            yield finding("K002", where, wrong)
 
 
 def _invalid(project: PluginProject) -> Iterator[str]:
@@ -101,116 +113,91 @@ def _invalid(project: PluginProject) -> Iterator[str]:
                 yield f"{value!r} is not valid in {field!r}"
 
 
-def name_faults(project: PluginProject) -> Iterator[Symptom]:
-    """Yield faults of the names of entry points.
-
-    Args:
-        project: The distribution.
-    """
-    where = "entry_points.txt" if project.is_built else "pyproject.toml"
-    for name in project.entry_points:
-        slug = slugify(name)
-        fault = slug_fault(slug, name)
-        if fault is not None:
-            yield Symptom("K002", where, fault)
-        elif slug != name:
-            message = f"entry point {name!r} gives the slug {slug!r}, by which hosts name it"
-            yield Symptom("K002", where, message)
+def _version_faults(project: PluginProject, host: str) -> Iterator[Finding]:
+    """Yield requirements that are installed here in a version out of their range."""
+    where = "METADATA" if project.is_built else "pyproject.toml"
+    for requirement, is_extra in _requirements(project):
+        if is_extra or canonical(requirement.name) == host or not _applies(requirement):
+            continue
+        found = _installed(requirement.name)
+        if found is not None and not requirement.specifier.contains(found, prereleases=True):
+            message = f"{str(requirement)!r} is required, and version {found} is installed here"
+            yield finding("K007", where, message)
 
 
-def import_faults(
-    project: PluginProject, host: str, host_modules: Iterable[str] = (), *, whole: bool = True
-) -> Iterator[Symptom]:
+def _import_faults(
+    project: PluginProject, host: str, host_modules: Iterable[str]
+) -> Iterator[Finding]:
     """Yield imports of packages that are not required, and late imports of missing packages.
 
     Which distribution brings a package is known of those that are installed here alone.
-
-    Args:
-        project: The distribution.
-        host: The host's distribution, which need not be installed.
-        host_modules: Top-level modules of the host.
-        whole: Whether all modules of its packages are read, or those of the plugins alone.
     """
     own = {value.partition(":")[0].partition(".")[0] for value in project.entry_points.values()}
     known = {*own, *host_modules, *sys.stdlib_module_names}
-    requirements = tuple(_requirements(project))
-    always = {name for name, extra, _ in requirements if not extra}
-    always.add(canonical(str(project.metadata.get("name", ""))))
-    extras = {name for name, _, _ in requirements}
-    absent = sorted(
-        name
-        for name, extra, applies in set(requirements)
-        if applies and not extra and name != host and not _is_installed(name)
-    )
-    main = tuple(_main_files(project))
+    always, extras = {canonical(str(project.metadata.get("name", "")))}, set[str]()
+    absent = set[str]()
+    for requirement, is_extra in _requirements(project):
+        name = canonical(requirement.name)
+        (extras if is_extra else always).add(name)
+        if not is_extra and name != host and _applies(requirement) and not _installed(name):
+            absent.add(name)
     unknown: set[str] = set()
     distributions: dict[str, list[str]] | None = None
-    for found in imports_of(project, whole=whole):
-        top = found.module.partition(".")[0]
+    for seen in _imported_names(project):
+        top = seen.module.partition(".")[0]
         # Without an extra only functions and further modules may import what it brings.
-        is_main = found.where.startswith(main) and not found.is_late
-        required = always if is_main else always | extras
+        required = always if seen.is_main and not seen.is_late else always | extras
         if top in known or canonical(top) in required:
             continue
         # It reads the metadata of all that is installed, which most plugins need not wait for.
-        distributions = distributions or _distributions()
+        distributions = distributions or dict(packages_distributions())
         brought_by = {canonical(name) for name in distributions.get(top, ())}
-        if brought_by & required or (not brought_by and _is_there(top, project.search)):
+        if brought_by & required or (not brought_by and _is_there(top, project)):
             continue
         if not brought_by and absent:
-            if top in unknown:
-                continue  # It says that once, not in each line.
+            if top not in unknown:  # It says that once, not in each line.
+                names = " or ".join(map(repr, sorted(absent)))
+                message = f"{seen.module!r} is imported; {names} may bring it, and is not installed"
+                yield finding("K005", seen.where, message)
             unknown.add(top)
-            names = " or ".join(map(repr, absent))
-            message = f"{found.module!r} is imported; {names} may bring it, and is not installed"
-            yield Symptom("K005", found.where, message)
-        elif not brought_by and found.is_late:
-            message = f"{found.module!r} is imported when a function is called, and is not there"
-            yield Symptom("K310", found.where, message)
+        elif not brought_by and seen.is_late:
+            message = f"{seen.module!r} is imported when a function is called, and is not there"
+            yield finding("K310", seen.where, message)
         else:
             names = " or ".join(map(repr, sorted(brought_by))) or "what brings it"
-            message = f"{found.module!r} is imported, and {names} is not required"
-            yield Symptom("K003", found.where, message)
+            message = f"{seen.module!r} is imported, and {names} is not required"
+            yield finding("K003", seen.where, message)
 
 
-def imports_of(project: PluginProject, *, whole: bool) -> Iterator[ImportedName]:
+def _imported_names(project: PluginProject) -> Iterator[ImportedName]:
     """Yield the imports of a plugin's own modules, without optional imports.
 
     Imports in ``try`` with ``except ImportError``, in ``with suppress(ImportError)``, and below
     conditions on types, versions, platforms and installed modules are optional.
-
-    Args:
-        project: The distribution.
-        whole: Whether all modules of its packages are read, or those of the plugins alone.
     """
-    for file, shown in _files(project, whole=whole):
-        try:
-            tree = ast.parse(file.read_text(encoding="utf-8"))
-        except (OSError, SyntaxError, ValueError):
-            continue  # The contract has a finding for that.
-        for module, line, is_late in _imports(tree, is_late=False):
-            yield ImportedName(module, f"{shown}:{line}", is_late)
-
-
-def _main_files(project: PluginProject) -> Iterator[str]:
-    """Yield the beginnings of places in the modules that entry points name."""
-    for value in project.entry_points.values():
-        path = value.partition(":")[0].strip().replace(".", "/")
-        yield from (f"{path}.py:", f"{path}/__init__.py:")
-
-
-def _files(project: PluginProject, *, whole: bool) -> Iterator[tuple[Path, str]]:
     for value in project.entry_points.values():
         module = value.partition(":")[0].strip().replace(".", "/")
-        for folder in map(Path, project.search):
-            top = _own_package(folder, module) if whole else module
-            if (folder / f"{top}.py").is_file():
-                yield folder / f"{top}.py", f"{top}.py"
-                break
-            if (folder / top).is_dir():
-                for file in sorted((folder / top).rglob("*.py")):
-                    yield file, file.relative_to(folder).as_posix()
-                break
+        for file, shown in _files(project, module):
+            try:
+                tree = ast.parse(file.read_text(encoding="utf-8"))
+            except (OSError, SyntaxError, ValueError):
+                continue  # The contract has a finding for that.
+            is_main = shown in (f"{module}.py", f"{module}/__init__.py")
+            for name, line, is_late in _imports([tree], is_late=False):
+                yield ImportedName(name, f"{shown}:{line}", is_late, is_main)
+
+
+def _files(project: PluginProject, module: str) -> Iterator[tuple[Path, str]]:
+    """Yield the modules of a plugin's package, or of its module alone without a distribution."""
+    for folder in map(Path, project.search):
+        top = _own_package(folder, module) if project.has_package else module
+        if (folder / f"{top}.py").is_file():
+            yield folder / f"{top}.py", f"{top}.py"
+            return
+        if (folder / top).is_dir():
+            for file in sorted((folder / top).rglob("*.py")):
+                yield file, file.relative_to(folder).as_posix()
+            return
 
 
 def _own_package(folder: Path, module: str) -> str:
@@ -228,55 +215,39 @@ def _own_package(folder: Path, module: str) -> str:
     return module
 
 
-def _imports(node: ast.AST, *, is_late: bool) -> Iterator[tuple[str, int, bool]]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Import):
-            for alias in child.names:
-                yield alias.name, child.lineno, is_late
-        elif isinstance(child, ast.ImportFrom):
-            if child.level == 0 and child.module:
-                yield child.module, child.lineno, is_late
-        elif isinstance(child, ast.Try) and _expects_missing(child):
-            for handler in child.handlers:
-                yield from _imports(handler, is_late=is_late)
-        elif isinstance(child, ast.With) and _suppresses_missing(child):
-            continue
-        elif isinstance(child, ast.If) and _is_optional(ast.unparse(child.test)):
-            otherwise = ast.Module(body=child.orelse, type_ignores=[])
-            yield from _imports(otherwise, is_late=is_late)
-        else:
-            late = is_late or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef))
-            yield from _imports(child, is_late=late)
+def _imports(nodes: Iterable[ast.AST], *, is_late: bool) -> Iterator[tuple[str, int, bool]]:
+    for node in nodes:
+        inner: Iterable[ast.AST] = ast.iter_child_nodes(node)
+        match node:
+            case ast.Import():
+                yield from ((alias.name, node.lineno, is_late) for alias in node.names)
+            case ast.ImportFrom(level=0, module=str(module)):
+                yield module, node.lineno, is_late
+            case ast.Try():
+                caught = [handler.type or ast.Name("Exception") for handler in node.handlers]
+                inner = node.handlers if _names(caught, _MISSING) else inner
+            case ast.With(items=items):
+                is_optional = _names(items, ["suppress("]) and _names(items, _MISSING)
+                inner = () if is_optional else inner
+            case ast.If(test=test, orelse=otherwise):
+                inner = otherwise if _names([test], _CONDITIONS) else inner
+        is_function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        yield from _imports(inner, is_late=is_late or is_function)
 
 
-def _expects_missing(block: ast.Try) -> bool:
-    caught = " ".join(
-        ast.unparse(handler.type) if handler.type else "Exception" for handler in block.handlers
-    )
-    return any(name in caught for name in _MISSING)
+def _names(nodes: Iterable[ast.AST], words: Iterable[str]) -> bool:
+    """Return whether the code of one of the nodes has one of these words."""
+    shown = " ".join(map(ast.unparse, nodes))
+    return any(word in shown for word in words)
 
 
-def _suppresses_missing(block: ast.With) -> bool:
-    shown = " ".join(ast.unparse(item.context_expr) for item in block.items)
-    return "suppress(" in shown and any(name in shown for name in _MISSING)
+def _is_there(module: str, project: PluginProject) -> bool:
+    path = [*project.search, *sys.path]
+    return module in sys.modules or PathFinder.find_spec(module, path) is not None
 
 
-def _is_optional(test: str) -> bool:
-    return any(name in test for name in _CONDITIONS)
-
-
-def _is_there(module: str, search: Sequence[str]) -> bool:
-    return module in sys.modules or PathFinder.find_spec(module, [*search, *sys.path]) is not None
-
-
-def _distributions() -> dict[str, list[str]]:
-    from importlib.metadata import packages_distributions
-
-    return dict(packages_distributions())
-
-
-def _requirements(project: PluginProject) -> Iterator[tuple[str, bool, bool]]:
-    """Yield required distributions, whether they are of an extra, and whether they apply here."""
+def _requirements(project: PluginProject) -> Iterator[tuple[Requirement, bool]]:
+    """Yield the requirements that are valid, and whether each is of an extra."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     optional = {} if project.is_built else project.metadata.get("optional-dependencies", {})
@@ -287,13 +258,16 @@ def _requirements(project: PluginProject) -> Iterator[tuple[str, bool, bool]]:
             requirement = Requirement(line)
         except InvalidRequirement:
             continue  # There is a finding for that.
-        marker = requirement.marker
-        applies = marker is None or marker.evaluate({"extra": ""})
-        yield canonical(requirement.name), is_extra or "extra ==" in str(marker), applies
+        yield requirement, is_extra or "extra ==" in str(requirement.marker)
 
 
-def _is_installed(name: str) -> bool:
+def _applies(requirement: Requirement) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+
+
+def _installed(name: str) -> str | None:
+    """Return the installed version of a distribution, None if it is not installed."""
     try:
-        return bool(version(name))
+        return version(name)
     except PackageNotFoundError:
-        return False
+        return None

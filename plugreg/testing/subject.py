@@ -10,14 +10,15 @@ from typing import Final
 
 from plugreg._support.lazy import lazy
 from plugreg._support.slugs import canonical, slug_fault, slugify
-from plugreg.contract import Contract, Finding
+from plugreg.contract import Contract
 from plugreg.contract.checking import check
+from plugreg.contract.codes import finding
 from plugreg.contract.projects import PluginProject
+from plugreg.contract.values import Finding
 from plugreg.exceptions import MissingExtraError
 from plugreg.testing import packaging
 from plugreg.testing.children import run_child
 from plugreg.testing.living import MakeHost, live
-from plugreg.testing.observations import Symptom
 
 IMPORT_SECONDS: Final = 30.0
 LIFE_SECONDS: Final = 120.0
@@ -31,6 +32,9 @@ HEAVY: Final = frozenset(
 )
 """Packages that take long to import, and are better imported where they are used."""
 
+
+_UNTRIED: Final = ("K007", "K109")
+"""Codes of plugins that say nothing here: for another host, or with other libraries."""
 
 _ENDS: Final = ("K301", "K302")
 """Codes of an import that gave no plugin."""
@@ -68,7 +72,7 @@ class Subject:
         return check(self.contract, self.project)
 
     @lazy
-    def packaged(self) -> tuple[Symptom, ...]:
+    def packaged(self) -> tuple[Finding, ...]:
         """The observations of the distribution and of imports in its sources."""
         sources = [hook.source for hook in self.contract.hooks.values() if hook.source]
         modules = {source.partition(":")[0].partition(".")[0] for source in sources}
@@ -76,36 +80,37 @@ class Subject:
         return tuple(packaging.faults(self.project, host, modules))
 
     @lazy
-    def imported(self) -> tuple[Symptom, ...]:
+    def imported(self) -> tuple[Finding, ...]:
         """The observations of an import of the plugin in a child.
 
-        A plugin that the host would not import, for its version, is not imported here.
+        A plugin that the host would not import, for its version, is not imported here, nor is a
+        plugin whose requirements are installed in other versions.
         """
         if not self._is_imported:
             return ()
         request = {"act": "import", "value": self.value}
         ended = run_child(request, self.search, IMPORT_SECONDS)
         if ended.answer is None:
-            return (Symptom("K302", self.value, f"{ended.reason} {ended.output}".strip()),)
+            return (finding("K302", self.value, f"{ended.reason} {ended.output}".strip()),)
         answer = ended.answer
         found = []
         if answer["fault"]:
-            found.append(Symptom(answer["code"], self.value, answer["fault"]))
+            found.append(finding(answer["code"], self.value, answer["fault"]))
         if answer["printed"].strip():
             first = answer["printed"].strip().splitlines()[0]
-            found.append(Symptom("K303", self.value, f"it prints {first!r}"))
+            found.append(finding("K303", self.value, f"it prints {first!r}"))
         for clause in answer["changes"]:
-            found.append(Symptom(_code_of(clause), self.value, clause))  # noqa: PERF401
+            found.append(finding(_code_of(clause), self.value, clause))  # noqa: PERF401
         if answer["seconds"] > SLOW:
             message = f"its import takes {answer['seconds']:.1f} s"
-            found.append(Symptom("K308", self.value, message))
+            found.append(finding("K308", self.value, message))
         heavy = sorted(HEAVY & {*answer["modules"]})
         if heavy:
-            found.append(Symptom("K309", self.value, f"it imports {', '.join(heavy)}"))
+            found.append(finding("K309", self.value, f"it imports {', '.join(heavy)}"))
         return tuple(found)
 
     @lazy
-    def lived(self) -> tuple[Symptom, ...]:
+    def lived(self) -> tuple[Finding, ...]:
         """The observations while the plugin is switched on and off, called and misconfigured."""
         if not self._is_imported or any(seen.code in _ENDS for seen in self.imported):
             return ()  # There is nothing else to observe.
@@ -124,14 +129,15 @@ class Subject:
             }
             ended = run_child(request, self.search, LIFE_SECONDS)
         if ended.answer is None:
-            return (Symptom("K406", self.value, f"{ended.reason} {ended.output}".strip()),)
-        return tuple(Symptom(*row) for row in ended.answer["seen"])
+            return (finding("K406", self.value, f"{ended.reason} {ended.output}".strip()),)
+        return tuple(Finding(**row) for row in ended.answer["seen"])
 
     @property
     def _is_imported(self) -> bool:
         if not self.value or slug_fault(slugify(self.slug), self.slug) is not None:
             return False
-        return all(each.code != "K109" for each in self.contract_findings)
+        found = (*self.packaged, *self.contract_findings)
+        return all(seen.code not in _UNTRIED for seen in found)
 
     @property
     def search(self) -> Sequence[str]:

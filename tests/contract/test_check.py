@@ -11,7 +11,7 @@ import pytest
 
 from plugreg import hookspec
 from plugreg.contract import Contract, NoPluginError
-from plugreg.contract.codes import CODES
+from plugreg.contract.codes import CHECKS
 
 ROOT = Path(__file__).parents[2]
 
@@ -94,7 +94,7 @@ def test_each_mistake_has_its_code(make_wheel, code, body) -> None:
     report = CONTRACT.check(make_wheel(HEAD + "class Courier(Plugin):\n" + body))
 
     [finding] = report.findings
-    row = next(row for row in CODES if row.code == code)
+    row = next(row for row in CHECKS if row.code == code)
     assert (finding.code, finding.level) == (code, row.severity)
     assert finding.where.startswith("shop_courier.py:")
     assert row.remedy.removesuffix(".")[1:] in finding.message
@@ -265,5 +265,5 @@ def test_without_griffe_the_extra_is_named(make_wheel) -> None:
 
 def test_codes_are_unique_and_each_has_a_remedy() -> None:
     """Each code is one row, with sentences that end."""
-    assert len({row.code for row in CODES}) == len(CODES)
-    assert all(row.cause.endswith(".") and row.remedy.endswith(".") for row in CODES)
+    assert len({row.code for row in CHECKS}) == len(CHECKS)
+    assert all(row.cause.endswith(".") and row.remedy.endswith(".") for row in CHECKS)

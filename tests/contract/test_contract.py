@@ -434,3 +434,27 @@ def test_no_type_of_a_file_is_imported() -> None:
     assert accepts(parse("this.Zen"), parse("antigravity.Flight"), {}).fits is None
     assert "this" not in sys.modules
     assert "antigravity" not in sys.modules
+
+
+class Unshowable:
+    def __repr__(self) -> str:
+        raise RuntimeError("it cannot be shown")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "written"),
+    [(Annotated[int, Ge(Unshowable())], "int"), (Annotated[int, Unshowable(), Ge(0)], "ge=0"),
+     (Unshowable(), "Any")],
+)  # fmt: skip
+def test_an_annotation_that_cannot_be_shown_is_left_out(annotation, written) -> None:
+    """A constraint or a type whose repr raises costs itself, and not the contract."""
+
+    class Strange:
+        @hookspec
+        def price(self, amount): ...
+
+    Strange.price.__annotations__["amount"] = annotation
+    contract = Contract.of_specs("shop", [Strange])
+
+    assert written in contract.hooks["price"].arguments[0].type
+    assert contract.compare(contract) == ()

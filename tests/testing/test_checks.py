@@ -370,6 +370,16 @@ def test_imports_of_requirements_that_are_not_installed_are_not_judged(project) 
     assert codes(report) == ["K310"]
 
 
+def test_a_plugin_with_other_versions_of_its_requirements_is_not_tried(project) -> None:
+    """What it would raise here says nothing of it; the finding says what is in the way."""
+    project.pyproject = project.pyproject.replace('"plugreg", ', '"plugreg", "pluggy<1", ')
+    report = project.check(hook("return 1 / 0"))
+
+    assert codes(report) == ["K007"]
+    assert "'pluggy<1' is required, and version 1." in report.findings[0].message
+    assert report.ok
+
+
 def test_optional_imports_are_not_judged(project) -> None:
     """What an extra brings, and what other versions, platforms and type checkers import."""
     project.pyproject = project.pyproject.replace(
@@ -451,7 +461,7 @@ def test_every_row_has_a_test_here() -> None:
         | {"K001", "K002", "K004", "K108", "K109", "K111"}
     )
     elsewhere = {"K104", "K105", "K110", "K112", "K113"}  # Those of the contract.
-    others = {"K000", "K005", "K406"}  # Below.
+    others = {"K000", "K005", "K007", "K406"}  # Below.
 
     assert {check.code for check in CHECKS} == tried | elsewhere | others
 
