@@ -134,7 +134,7 @@ OLDEST := $(addprefix tests/, \
 	adapters/test_adapters.py adapters/test_apscheduler.py adapters/test_otel.py \
 	cli/test_declare.py cli/test_help.py cli/test_listing.py \
 	api/test_models.py storage/test_conformance.py storage/test_opening.py storage/sql/test_storage.py \
-	storage/file/test_tinydb.py _calls/test_aio.py discovery/test_entry_points.py \
+	storage/file/test_tinydb.py _calls/aio discovery/test_entry_points.py \
 	hooks/test_manager.py hooks/test_pluggy_pin.py settings/test_types.py test_encryption.py \
 	test_hints.py test_schedules.py test_start.py docs/test_sphinxext.py)
 
