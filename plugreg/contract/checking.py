@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from plugreg._support.slugs import canonical, near
 from plugreg.contract.codes import finding
@@ -11,6 +12,9 @@ from plugreg.contract.projects import PluginProject
 from plugreg.contract.source import FoundFunction, PluginSource, SourceError, SourceFiles
 from plugreg.contract.types import NONE, TypeTerm, accepts, parse, union
 from plugreg.contract.values import ContractTerms, Finding, HookContract
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
 
 
 def check(contract: ContractTerms, project: PluginProject) -> tuple[Finding, ...]:
@@ -25,7 +29,6 @@ def check(contract: ContractTerms, project: PluginProject) -> tuple[Finding, ...
     """
     has_requirements = project.has_package and "dependencies" not in project.dynamic
     findings = list(_check_range(contract, project)) if has_requirements else []
-    place = "pyproject.toml" if project.folder else "METADATA"
     if not project.entry_points:
         where = "pyproject.toml" if project.folder else "entry_points.txt"
         message = f"there is no entry point in the group {contract.group!r}"
@@ -42,38 +45,28 @@ def check(contract: ContractTerms, project: PluginProject) -> tuple[Finding, ...
             continue
         findings += _check_source(contract, source)
         if project.has_package:
-            findings += _check_age(contract, project, source, place)
+            findings += _check_age(contract, project, source)
     return tuple(dict.fromkeys(findings))
 
 
-def _host_requirements(contract: ContractTerms, project: PluginProject) -> list[str]:
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    found = []
-    for line in project.requires:
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        if canonical(requirement.name) == canonical(contract.distribution):
-            found.append(str(requirement.specifier))
-    return found
+def _host_ranges(contract: ContractTerms, project: PluginProject) -> list[SpecifierSet]:
+    """Return the ranges of versions of the host that a project requires."""
+    return [
+        requirement.specifier
+        for requirement, is_extra in project.requirements()
+        if not is_extra and canonical(requirement.name) == canonical(contract.distribution)
+    ]
 
 
 def _check_range(contract: ContractTerms, project: PluginProject) -> Iterator[Finding]:
-    from packaging.specifiers import SpecifierSet
-
-    where = "pyproject.toml" if project.folder else "METADATA"
-    ranges = _host_requirements(contract, project)
+    ranges = _host_ranges(contract, project)
     if not any(ranges):
         message = f"no range of versions of {contract.distribution!r} is required"
-        yield finding("K108", where, message)
-    for specifier in filter(None, ranges):
-        if contract.version and not SpecifierSet(specifier).contains(
-            contract.version, prereleases=True
-        ):
-            message = f"{contract.distribution}{specifier} leaves out version {contract.version}"
-            yield finding("K109", where, message)
+        yield finding("K108", project.place, message)
+    for found in ranges:
+        if contract.version and not found.contains(contract.version, prereleases=True):
+            message = f"{contract.distribution}{found} leaves out version {contract.version}"
+            yield finding("K109", project.place, message)
 
 
 def _check_source(contract: ContractTerms, source: PluginSource) -> Iterator[Finding]:
@@ -144,15 +137,13 @@ def _check_result(
 
 
 def _check_age(
-    contract: ContractTerms, project: PluginProject, source: PluginSource, place: str
+    contract: ContractTerms, project: PluginProject, source: PluginSource
 ) -> Iterator[Finding]:
     """Find hooks that the oldest host of the range does not have."""
-    from packaging.specifiers import SpecifierSet
-
     bounds = [
         specifier.version
-        for text in _host_requirements(contract, project)
-        for specifier in SpecifierSet(text)
+        for found in _host_ranges(contract, project)
+        for specifier in found
         if specifier.operator in (">=", "~=", "==", ">") and "*" not in specifier.version
     ]
     for function in source.functions:
@@ -160,5 +151,5 @@ def _check_age(
         if hook is None or hook.since is None or not function.is_marked or function.is_optional:
             continue
         if bounds and not any(is_reached(hook.since, bound) for bound in bounds):
-            message = f"{place} allows hosts before {hook.since}, which lack {function.hook!r}"
-            yield finding("K113", function.where, message)
+            lacking = f"hosts before {hook.since}, which lack {function.hook!r}"
+            yield finding("K113", function.where, f"{project.place} allows {lacking}")

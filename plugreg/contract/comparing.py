@@ -7,7 +7,6 @@ from typing import Final
 
 from plugreg.contract.types import Verdict, accepts, parse
 from plugreg.contract.values import (
-    ArgumentContract,
     Change,
     ContractTerms,
     HookContract,
@@ -26,7 +25,10 @@ def compare(old: ContractTerms, new: ContractTerms) -> tuple[Change, ...]:
         new: The contract that they meet.
     """
     classes = {**old.classes, **new.classes}
-    found = [*_host_changes(old, new), *_hooks(old.hooks, new.hooks, classes)]
+    found = [*_hooks(old.hooks, new.hooks, classes)]
+    if old.group != new.group:
+        detail = f"plugins are found in {new.group!r}, no longer in {old.group!r}"
+        found.insert(0, Change(level="major", hook="", what="group", detail=detail))
     for name, hook in new.hooks.items():
         before = old.hooks.get(name)
         was = before is not None and is_reached(before.removed, old.version)
@@ -37,12 +39,6 @@ def compare(old: ContractTerms, new: ContractTerms) -> tuple[Change, ...]:
     found += [_added(event, "event") for event in new.events if event not in old.events]
     found += [_removed(event, "event") for event in old.events if event not in new.events]
     return tuple(sorted(found, key=lambda change: _ORDER.index(change.level)))
-
-
-def _host_changes(old: ContractTerms, new: ContractTerms) -> Iterator[Change]:
-    if old.group != new.group:
-        detail = f"plugins are found in {new.group!r}, no longer in {old.group!r}"
-        yield Change(level="major", hook="", what="group", detail=detail)
 
 
 def _mixins(
@@ -95,58 +91,41 @@ def _hook(
             detail = f"implementations that take {argument.name!r} cannot be called{renamed}"
             yield Change(level="major", hook=name, what="argument removed", detail=detail)
         else:
-            yield from _argument(name, argument, after, classes)
+            loss = "values that implementations do not expect"
+            verdict = accepts(parse(argument.type), parse(after.type), classes)
+            types = (argument.type, after.type)
+            yield from _retyped(name, repr(argument.name), types, verdict, loss)
     for argument in new.arguments:
         if old.argument(argument.name) is None:
             detail = f"implementations may take {argument.name!r} ({argument.type})"
             yield Change(level="minor", hook=name, what="argument added", detail=detail)
-    yield from _result(name, old.result, new.result, classes)
-    for what, before, now in (
-        ("firstresult", old.firstresult, new.firstresult),
-        ("historic", old.historic, new.historic),
-        ("async", old.is_async, new.is_async),
-    ):
+    loss = "results of implementations are accepted no more"
+    verdict = accepts(parse(new.result), parse(old.result), classes)
+    yield from _retyped(name, "result", (old.result, new.result), verdict, loss)
+    levels: tuple[Level, ...] = ("major",) * 3 + ("minor",) * 3
+    noted = ("firstresult", "historic", "is_async", "since", "deprecated", "removed")
+    for field, level in zip(noted, levels, strict=True):
+        before, now = getattr(old, field), getattr(new, field)
         if before != now:
-            detail = f"it is {now}, and was {before}"
-            yield Change(level="major", hook=name, what=what, detail=detail)
-    yield from _notes(name, old, new)
+            detail = f"it is {now!r}, and was {before!r}"
+            yield Change(level=level, hook=name, what=field.removeprefix("is_"), detail=detail)
     yield from _texts(name, old.text, new.text)
 
 
-def _argument(
-    hook: str, old: ArgumentContract, new: ArgumentContract, classes: Mapping[str, type]
+def _retyped(
+    hook: str, what: str, types: tuple[str, str], verdict: Verdict, loss: str
 ) -> Iterator[Change]:
-    verdict = accepts(parse(old.type), parse(new.type), classes)
-    if parse(old.type) != parse(new.type):
-        what = f"{old.name!r} is {new.type}, and was {old.type}"
-        level, detail = _judge(verdict, what, "values that implementations do not expect")
-        yield Change(level=level, hook=hook, what="argument type", detail=detail)
-
-
-def _result(hook: str, old: str, new: str, classes: Mapping[str, type]) -> Iterator[Change]:
-    verdict = accepts(parse(new), parse(old), classes)
-    if parse(old) != parse(new):
-        what = f"a result is {new}, and was {old}"
-        level, detail = _judge(verdict, what, "results of implementations are accepted no more")
-        yield Change(level=level, hook=hook, what="result type", detail=detail)
-
-
-def _judge(verdict: Verdict, what: str, loss: str) -> tuple[Level, str]:
-    if verdict.fits:
-        return "minor", what
-    reason = loss if verdict.fits is False else f"counted as breaking, since {verdict.reason}"
-    return "major", f"{what}: {reason}"
-
-
-def _notes(name: str, old: HookContract, new: HookContract) -> Iterator[Change]:
-    for what, before, now in (
-        ("since", old.since, new.since),
-        ("deprecated", old.deprecated, new.deprecated),
-        ("removed", old.removed, new.removed),
-    ):
-        if before != now:
-            detail = f"it is {now!r}, and was {before!r}"
-            yield Change(level="minor", hook=name, what=what, detail=detail)
+    old, new = types
+    if parse(old) == parse(new):
+        return
+    detail = f"{'a result' if what == 'result' else what} is {new}, and was {old}"
+    level: Level = "minor"
+    if not verdict.fits:
+        level = "major"
+        reason = loss if verdict.fits is False else f"counted as breaking, since {verdict.reason}"
+        detail = f"{detail}: {reason}"
+    part = "result type" if what == "result" else "argument type"
+    yield Change(level=level, hook=hook, what=part, detail=detail)
 
 
 def is_reached(note: str | None, version: str | None) -> bool:

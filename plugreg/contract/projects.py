@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 import tomllib
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from configparser import ConfigParser, Error
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import field
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -23,7 +24,11 @@ from plugreg._support.slugs import near, slugify
 from plugreg.contract.exceptions import NoPluginError
 from plugreg.discovery import discover
 from plugreg.discovery.directories import find as find_in_directory
+from plugreg.discovery.entry_points import parse
 from plugreg.discovery.facts import describe, headers
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 _SCRIPTS: Final = ("console_scripts", "gui_scripts")
 """Groups of entry points that are programs."""
@@ -34,40 +39,62 @@ class PluginProject(Frozen):
 
     Attributes:
         entry_points: Values of the entry points in the host's group, by name.
-        requires: Its requirements (PEP 508).
         search: Folders in which its modules are.
         shown: Folder that paths are shown relative to.
+        requires: Its requirements (PEP 508).
         metadata: Its headers by lower-case name, or the ``[project]`` table.
-        folder: The folder with its ``pyproject.toml``, None for a wheel.
-        is_built: Whether it is a built distribution, not its sources.
+        folder: The folder with its ``pyproject.toml``; None if it is built.
         groups: The groups of all its entry points.
         has_package: Whether it is a distribution; a folder of plugins has modules alone.
     """
 
     entry_points: Mapping[str, str]
-    requires: tuple[str, ...]
     search: tuple[str, ...]
     shown: str
-    metadata: Mapping[str, Any]
+    requires: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     folder: str | None = None
-    is_built: bool = True
     groups: tuple[str, ...] = ()
     has_package: bool = True
 
     @property
-    def dynamic(self) -> Sequence[str]:
-        """The fields that only a build of its sources knows."""
-        found: Sequence[str] = () if self.is_built else self.metadata.get("dynamic", ())
-        return found
+    def place(self) -> str:
+        """The file that holds its metadata."""
+        return "METADATA" if self.folder is None else "pyproject.toml"
 
     @property
-    def settings(self) -> Mapping[str, Any]:
-        """The table ``[tool.plugreg.check]`` of its ``pyproject.toml``."""
-        if self.folder is None:
-            return {}
-        tool = read_pyproject(Path(self.folder)).get("tool", {})
-        found: Mapping[str, Any] = tool.get("plugreg", {}).get("check", {})
+    def dynamic(self) -> Sequence[str]:
+        """The fields that only a build of its sources knows."""
+        found: Sequence[str] = () if self.folder is None else self.metadata.get("dynamic", ())
         return found
+
+    def requirements(self) -> Iterator[tuple[Requirement, bool]]:
+        """Yield the requirements that are valid, and whether each is of an extra."""
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        extras = {} if self.folder is None else self.metadata.get("optional-dependencies", {})
+        lines = [(line, False) for line in self.requires]
+        lines += [(str(line), True) for extra in extras.values() for line in extra]
+        for line, is_extra in lines:
+            with suppress(InvalidRequirement):  # There is a finding for that.
+                requirement = Requirement(line)
+                yield requirement, is_extra or "extra ==" in str(requirement.marker)
+
+    @property
+    def exempt(self) -> Mapping[str, str]:
+        """The exemptions in its ``pyproject.toml``: reasons by code."""
+        return {} if self.folder is None else exemptions(read_pyproject(Path(self.folder)))
+
+
+def exemptions(pyproject: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the exemptions in ``[tool.plugreg.check]``: reasons by code.
+
+    Args:
+        pyproject: Contents of a ``pyproject.toml``.
+    """
+    checks = pyproject.get("tool", {}).get("plugreg", {}).get("check", {})
+    found: Mapping[str, str] = checks.get("exempt", {})
+    return found
 
 
 @contextmanager
@@ -166,10 +193,8 @@ def directory_projects(
         for spec in find_in_directory(folder).specs:
             project = PluginProject(
                 entry_points={spec.slug: spec.value},
-                requires=(),
                 search=(folder,),
                 shown=folder,
-                metadata={},
                 has_package=False,
             )
             found.setdefault(spec.slug, project)
@@ -196,10 +221,10 @@ def _wheel(wheel: Path, folder: Path, group: str) -> PluginProject:
     if info is None:
         raise NoPluginError(str(wheel), "the wheel has no dist-info folder")
     fields = list(headers(_text(info / "METADATA")))
-    points = _entry_points(_text(info / "entry_points.txt"))
+    points = _text(info / "entry_points.txt")
     return PluginProject(
-        entry_points=points.get(group, {}),
-        groups=tuple(points),
+        entry_points={name: value for name, value in parse(points, group) if value},
+        groups=tuple(re.findall(r"(?m)^\s*\[(.+)\]\s*$", points)),
         requires=tuple(value for name, value in fields if name == "requires-dist"),
         search=(str(folder),),
         shown=str(folder),
@@ -241,7 +266,6 @@ def folder_project(folder: Path, group: str) -> PluginProject:
         shown=str(folder),
         metadata=project,
         folder=str(folder),
-        is_built=False,
     )
 
 
@@ -259,16 +283,6 @@ def read_pyproject(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         reason = f"its pyproject.toml cannot be read ({error})"
         raise NoPluginError(str(folder), reason) from None
-
-
-def _entry_points(text: str) -> dict[str, dict[str, str]]:
-    parser = ConfigParser(delimiters=("=",), strict=False, interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment, method-assign]
-    try:
-        parser.read_string(text)
-    except Error:
-        return {}
-    return {group: dict(parser[group]) for group in parser.sections()}
 
 
 def _text(file: Path) -> str:

@@ -22,6 +22,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from plugreg.exceptions import MissingExtraError
+from plugreg.hooks.signatures import signatures
 from plugreg.registry import PluginRegistry
 
 try:
@@ -66,7 +67,7 @@ def open_registry(target: str) -> PluginRegistry:
     module, _, attribute = target.partition(":")
     if not module or not attribute:
         raise ValueError(f"{target!r} names no registry; write it as 'shop.app:make_registry'")
-    with _quietly(), _safe_mode():
+    with _safe_mode():
         found = attrgetter(attribute)(import_module(module))
         registry = found if isinstance(found, PluginRegistry) else found()
         if not isinstance(registry, PluginRegistry):
@@ -77,26 +78,17 @@ def open_registry(target: str) -> PluginRegistry:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    # Safe mode is news to an operator, and none to a build.
-    logger = logging.getLogger("plugreg")
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before
-
-
-@contextmanager
 def _safe_mode() -> Iterator[None]:
-    before = os.environ.get("PLUGREG_SAFE_MODE")
-    os.environ["PLUGREG_SAFE_MODE"] = "1"
+    """Have registries open in safe mode, without the log record that tells an operator of it."""
+    logger = logging.getLogger("plugreg")
+    disabled, before = logger.disabled, os.environ.get("PLUGREG_SAFE_MODE")
+    logger.disabled, os.environ["PLUGREG_SAFE_MODE"] = True, "1"
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["PLUGREG_SAFE_MODE"]
-        else:
+        logger.disabled = disabled
+        del os.environ["PLUGREG_SAFE_MODE"]
+        if before is not None:
             os.environ["PLUGREG_SAFE_MODE"] = before
 
 
@@ -113,20 +105,12 @@ def describe(registry: PluginRegistry, part: str) -> list[Entry]:
 
 
 def _hooks(registry: PluginRegistry) -> Iterator[Entry]:
-    for name, caller in sorted(vars(registry.manager.hook).items()):
-        spec = getattr(caller, "spec", None)
-        if spec is None or name.startswith("plugreg_"):
-            continue
-        notes = [
-            text
-            for option, text in (
-                ("firstresult", "The first result that is not None counts."),
-                ("historic", "Plugins that are activated later are called as well."),
-            )
-            if spec.opts.get(option)
-        ]
-        term = f"{name}{_signature(spec.function)}"
-        yield Entry(f"hook-{name}", term, (*_paragraphs(spec.function), *notes))
+    for hook in signatures(registry.manager):
+        first = "The first result that is not None counts." if hook.firstresult else ""
+        late = "Plugins that are activated later are called as well." if hook.historic else ""
+        texts = (*_paragraphs(hook.function), first, late)
+        term = f"{hook.name}{_signature(hook.function)}"
+        yield Entry(f"hook-{hook.name}", term, tuple(filter(None, texts)))
 
 
 def _capabilities(registry: PluginRegistry) -> Iterator[Entry]:

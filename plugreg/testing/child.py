@@ -74,17 +74,12 @@ def _life(request: dict[str, Any]) -> dict[str, Any]:
     import_module("hypothesis")
     import_module("pydantic")
     from plugreg.contract import Contract
-    from plugreg.testing.host import PluginHost
+    from plugreg.testing.host import host_maker
     from plugreg.testing.living import live
     from plugreg.testing.specs import find_mixins, find_specs
 
     _write_no_bytecode()
     contract = Contract.read(request["contract"])
     plugin = (request["slug"], request["value"])
-    parts = [*find_specs(contract), *find_mixins(contract), plugin]
-
-    def make_host(*, options: Any = None, **named: Any) -> PluginHost:
-        given = {"host_version": contract.version, "on_failure": None, **(options or {})}
-        return PluginHost(parts, host=contract.host, options=given, **named)
-
+    make_host = host_maker([*find_specs(contract), *find_mixins(contract), plugin], contract)
     return {"seen": [*map(arguments, live(make_host, name=request["value"]))]}

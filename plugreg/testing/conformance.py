@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import pytest
 
 from plugreg._support.slugs import slugify
-from plugreg.contract import Contract, Finding, NoPluginError
+from plugreg.contract import Contract, NoPluginError
 from plugreg.contract.projects import PluginProject, folder_project, read_pyproject
 from plugreg.discovery import discover
 from plugreg.mixins import MixinSpec
 from plugreg.storage import MemoryStorage
 from plugreg.testing.checks import CHECKS, KitReport, run_checks
-from plugreg.testing.host import PluginHost
+from plugreg.testing.host import host_maker
+from plugreg.testing.living import MakeHost
+from plugreg.testing.specs import find_mixins, find_specs
 from plugreg.testing.subject import Subject
 
 _REPORT: Final = pytest.StashKey[KitReport]()
@@ -84,12 +88,13 @@ class Conformance:
 
 def _subject(cls: type[Conformance]) -> tuple[Subject, Mapping[str, str]]:
     """Return the subject of the checks, and the exemptions of its project."""
-    value = cls.plugin if isinstance(cls.plugin, str) else _value_of(cls.plugin)
+    plugin = cls.plugin
+    value = plugin if isinstance(plugin, str) else f"{plugin.__module__}:{plugin.__qualname__}"
     folder, group = _find_project(cls, value)
     contract = _contract(cls, (group or "host.plugins").removesuffix(".plugins"))
     if folder is not None and group == contract.group:
         project = folder_project(folder, contract.group)
-        points = {name: each for name, each in project.entry_points.items() if each == value}
+        points = {name: point for name, point in project.entry_points.items() if point == value}
         project = project.__replace__(entry_points=points)
     else:
         project = _installed(contract.group, value)
@@ -101,11 +106,7 @@ def _subject(cls: type[Conformance]) -> tuple[Subject, Mapping[str, str]]:
         project,
         make_host=_host_maker(cls, contract, slug),
     )
-    return subject, project.settings.get("exempt", {})
-
-
-def _value_of(plugin: Any) -> str:
-    return f"{plugin.__module__}:{plugin.__qualname__}"
+    return subject, project.exempt
 
 
 def _contract(cls: type[Conformance], host: str) -> Contract:
@@ -113,51 +114,28 @@ def _contract(cls: type[Conformance], host: str) -> Contract:
         return cls.contract
     if cls.contract is not None:
         return Contract.read(cls.contract)
-    if cls.make_registry is not None:
-        keywords = {"storage": MemoryStorage(), "path": ()}
-        with vars_of(cls)["make_registry"](**keywords) as registry:
+    if (make_registry := _make_registry(cls)) is not None:
+        with make_registry(storage=MemoryStorage(), path=()) as registry:
             return Contract.of(registry)
     return Contract.of_specs(
         cls.host or host, cls.hookspecs, mixins=cls.mixins, version=cls.host_version
     )
 
 
-def vars_of(cls: type[Conformance]) -> Mapping[str, Any]:
-    """Return the attributes of a class as they were written: functions are not bound.
-
-    Args:
-        cls: The class.
-    """
-    found: dict[str, Any] = {}
-    for base in reversed(cls.__mro__):
-        found |= vars(base)
-    return {
-        name: value.__func__ if isinstance(value, staticmethod) else value
-        for name, value in found.items()
-    }
+def _make_registry(cls: type[Conformance]) -> Any:
+    """Return the factory as it was written: a function in a class is not bound."""
+    found = inspect.getattr_static(cls, "make_registry")
+    return found.__func__ if isinstance(found, staticmethod) else found
 
 
-def _host_maker(cls: type[Conformance], contract: Contract, slug: str) -> Any:
+def _host_maker(cls: type[Conformance], contract: Contract, slug: str) -> MakeHost:
     """Return a factory of hosts with only this plugin."""
     parts: list[Any] = [(slug, cls.plugin)]
-    make_registry = vars_of(cls)["make_registry"]
+    make_registry = _make_registry(cls)
     if make_registry is None:
-        from plugreg.testing.specs import find_mixins, find_specs
-
-        parts += list(cls.hookspecs) or find_specs(contract)
-        parts += list(cls.mixins) or find_mixins(contract)
-
-    def make_host(*, options: Any = None, **named: Any) -> PluginHost:
-        given = {} if make_registry is not None else {"host_version": contract.version}
-        return PluginHost(
-            parts,
-            make_registry=make_registry,
-            host=contract.host,
-            options={**given, **(options or {})},
-            **named,
-        )
-
-    return make_host
+        parts += [*cls.hookspecs] or find_specs(contract)
+        parts += [*cls.mixins] or find_mixins(contract)
+    return host_maker(parts, contract, make_registry)
 
 
 def _find_project(cls: type[Conformance], value: str) -> tuple[Path | None, str | None]:
@@ -169,36 +147,19 @@ def _find_project(cls: type[Conformance], value: str) -> tuple[Path | None, str 
         file = Path(inspect.getfile(cls)).absolute()
         folders = [*file.parents, Path.cwd()]
     for folder in folders:
-        for group in _groups(folder, value):
-            return folder, group
+        with suppress(NoPluginError):
+            groups = read_pyproject(folder).get("project", {}).get("entry-points", {})
+            for group, points in groups.items():
+                if value in points.values():
+                    return folder, group
     return None, None
-
-
-def _groups(folder: Path, value: str) -> Iterator[str]:
-    try:
-        project = read_pyproject(folder).get("project", {})
-    except NoPluginError:
-        return
-    for group, points in project.get("entry-points", {}).items():
-        if value in points.values():
-            yield group
 
 
 def _installed(group: str, value: str) -> PluginProject:
     """Return the installed plugin, or its modules alone where it is not installed."""
-    import sys
-
     name = next((spec.name for spec in discover(group) if spec.value == value), None)
     slug = name or slugify(value.rpartition(":")[2] or value.rpartition(".")[2])
     search = tuple(filter(None, sys.path))
     return PluginProject(
-        entry_points={slug: value},
-        requires=(),
-        search=search,
-        shown=str(Path.cwd()),
-        metadata={},
-        has_package=False,
+        entry_points={slug: value}, search=search, shown=str(Path.cwd()), has_package=False
     )
-
-
-__all__ = ["Conformance", "ConformanceWarning", "Finding"]

@@ -19,11 +19,12 @@ from plugreg.storage import MemoryStorage
 from plugreg.testing.before import OldSettings, write_old, write_values
 from plugreg.testing.expecting import ExpectedFailure, describe
 from plugreg.testing.moments import TestTime
-from plugreg.testing.residue import AmbientState, ambient, changes, left_over, surroundings
+from plugreg.testing.residue import ambient, changes, left_over, surroundings
 from plugreg.testing.specs import import_object
 
 if TYPE_CHECKING:
     from plugreg.api.access import Actor
+    from plugreg.contract.values import ContractTerms
     from plugreg.settings.view import SettingsView
     from plugreg.testing.client import APIClient
 
@@ -85,13 +86,15 @@ class PluginHost:
             if found:
                 keywords[name] = [*found, *options.get(name, ())]
         if isolate:
-            keywords["isolate"] = _isolated(self._slugs)
+            from plugreg.isolation import Isolated
+
+            keywords["isolate"] = {slug: Isolated() for slug in self._slugs}
         self._before = surroundings()
         self.registry = _make(make_registry, host, keywords)
         """The registry."""
         self._write(storage, plugins, settings or {}, stored)
         self.registry.load()
-        self._changed = _ambient(self._before)
+        self._changed = ambient(self._before, surroundings())
         self.time.watch()
 
     # -- the plugins -------------------------------------------------------------------------
@@ -254,8 +257,25 @@ class PluginHost:
             write_values(storage, slug, _object_of(given[slug]), values)
 
 
-def _ambient(before: AmbientState) -> frozenset[str]:
-    return ambient(before, surroundings())
+def host_maker(
+    parts: Sequence[Any], contract: ContractTerms, make_registry: MakeRegistry | None = None
+) -> Callable[..., PluginHost]:
+    """Return a factory of hosts for the checks of a plugin, from further keywords of `PluginHost`.
+
+    Args:
+        parts: The plugin, and the specifications and capabilities of its host.
+        contract: The contract of the host.
+        make_registry: Makes the registry, in place of the contract.
+    """
+    fixed = {} if make_registry is not None else {"host_version": contract.version}
+
+    def make_host(*, options: Mapping[str, Any] | None = None, **named: Any) -> PluginHost:
+        merged = {**fixed, **(options or {})}
+        return PluginHost(
+            parts, make_registry=make_registry, host=contract.host, options=merged, **named
+        )
+
+    return make_host
 
 
 def _make(make_registry: MakeRegistry | None, host: str, keywords: Any) -> PluginRegistry:
@@ -271,12 +291,6 @@ def _make(make_registry: MakeRegistry | None, host: str, keywords: Any) -> Plugi
             "its own, and a test must not write there"
         )
     return made
-
-
-def _isolated(slugs: Sequence[str]) -> dict[str, Any]:
-    from plugreg.isolation import Isolated
-
-    return {slug: Isolated() for slug in slugs}
 
 
 def _sorted_parts(parts: Iterable[Any], host: str) -> tuple[list[Any], list[MixinSpec], list[Any]]:

@@ -6,7 +6,9 @@ import io
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 from plugreg.contract.codes import finding
@@ -19,6 +21,7 @@ from plugreg.exceptions import (
     StorageUnavailableError,
 )
 from plugreg.hooks.signatures import HookSignature, signatures
+from plugreg.mixins.settings import SettingsMixin
 from plugreg.mixins.ui import FEATURE_GETTERS
 from plugreg.records import PluginFailure, PluginState, Stage
 from plugreg.settings.declaration import parse_definitions
@@ -38,7 +41,9 @@ EXAMPLES: Final = 20
 CANARY: Final = "canary-7f3a9e1c"
 """The value of protected settings while it is watched where it comes out."""
 
-_STAGES: Final = ((Stage.IMPORT, "K301"), (Stage.INIT, "K401"), (Stage.ACTIVATE, "K402"))
+_STAGES: Final = MappingProxyType(
+    {Stage.IMPORT: "K301", Stage.INIT: "K401", Stage.ACTIVATE: "K402"}
+)
 _SECRETS: Final = re.compile(
     r"(passwords?|passwd|secrets?|token|api_?keys?|private_?key)(_|$)", re.I
 )
@@ -83,9 +88,8 @@ def _failures(host: PluginHost) -> tuple[PluginFailure, ...]:
 
 
 def _failure_to_load(failure: PluginFailure, name: str) -> Finding:
-    code = dict(_STAGES).get(failure.stage, "K400")
-    if "is no plugin" in failure.message:
-        code = "K400"
+    is_plugin = "is no plugin" not in failure.message
+    code = _STAGES.get(failure.stage, "K400") if is_plugin else "K400"
     if code == "K402" and failure.message.startswith("mixin 'settings'"):
         code = "K201"
     # What pluggy refuses was raised in its code; the plugin's line is not known.
@@ -104,7 +108,8 @@ def _settings(plugin: Any, name: str) -> Iterator[Finding]:
             yield finding("K201", name, fault)
         for key, definition in definitions.items():
             yield from _setting(f"{name} {attribute}[{key!r}]", key, definition)
-    if type(version) is int and version > 1 and not _overrides(plugin, "migrate_settings"):
+    migrate = getattr(type(plugin), "migrate_settings", None)
+    if type(version) is int and version > 1 and migrate is SettingsMixin.migrate_settings:
         message = f"SETTINGS_VERSION is {version}, and migrate_settings is not there"
         yield finding("K205", name, message)
 
@@ -120,12 +125,6 @@ def _setting(where: str, key: str, definition: SettingDefinition) -> Iterator[Fi
         yield finding("K207", where, "it has no name for people")
 
 
-def _overrides(plugin: Any, method: str) -> bool:
-    from plugreg.mixins import SettingsMixin
-
-    return getattr(type(plugin), method, None) is not getattr(SettingsMixin, method)
-
-
 def _definitions(host: PluginHost) -> Mapping[str, SettingDefinition]:
     plugin = host.registry.get(host.slug).plugin
     return parse_definitions(getattr(plugin, "SETTINGS", None), "SETTINGS")[0]
@@ -133,13 +132,13 @@ def _definitions(host: PluginHost) -> Mapping[str, SettingDefinition]:
 
 def _misconfigured(make_host: MakeHost, name: str) -> Iterator[Finding]:
     """Try values that do not fit any setting."""
-    with _closed(make_host()) as host:
+    with closing(make_host()) as host:
         keys = [key for key, found in _definitions(host).items() if not found.protected]
         version = getattr(host.plugin, "SETTINGS_VERSION", 1)
     if not keys or type(version) is not int:
         return
     wrong = OldSettings(version=version, values=dict.fromkeys(keys, "\N{SNOWMAN} no such value"))
-    with _closed(make_host(stored=wrong)) as host:
+    with closing(make_host(stored=wrong)) as host:
         record = host.registry.get(host.slug)
         if record.state is not PluginState.ACTIVE:
             reason = next((failure.message for failure in _failures(host)), record.reason)
@@ -152,21 +151,14 @@ def _misconfigured(make_host: MakeHost, name: str) -> Iterator[Finding]:
 def _cycles(host: PluginHost, name: str) -> Iterator[Finding]:
     slug = host.slug
     for cycle in range(CYCLES):
-        before = len(host.failures)
-        host.registry.deactivate(slug)
-        for failure in host.failures[before:]:
-            yield finding("K404", failure.place or name, failure.message)
+        yield from _new(host, "K404", name, partial(host.registry.deactivate, slug))
         before = len(host.failures)
         host.registry.activate(slug)
         if host.registry.get(slug).plugin is None:
             reason = "; ".join(failure.message for failure in host.failures[before:])
-            message = f"it does not come into service a {_nth(cycle + 2)} time: {reason}"
+            message = f"activation {cycle + 2} fails: {reason}"
             yield finding("K405", name, message)
             return
-
-
-def _nth(number: int) -> str:
-    return {2: "second", 3: "third"}.get(number, f"{number}th")
 
 
 # -- calls ---------------------------------------------------------------------------------------
@@ -264,15 +256,12 @@ def _capabilities(host: PluginHost, name: str) -> Iterator[Finding]:
     for task in registry.schedules.tasks():
         outcome = registry.schedules.run(task.name)
         if outcome.error is not None:
-            yield finding("K503", f"{name} task {task.task.name!r}", _told(outcome.error))
+            message = f"it raises {type(outcome.error).__name__}: {outcome.error}"
+            yield finding("K503", f"{name} task {task.task.name!r}", message)
     yield from _new(host, "K504", name, lambda: registry.events.emit("plugreg.check", check=True))
     for feature in FEATURE_GETTERS:
-        yield from _new(host, "K505", name, _shower(host, feature))
+        yield from _new(host, "K505", name, partial(registry.ui_features, feature, context={}))
     yield from _assets(host, name)
-
-
-def _shower(host: PluginHost, feature: str) -> Callable[[], object]:
-    return lambda: host.registry.ui_features(feature, context={})
 
 
 def _new(host: PluginHost, code: str, name: str, act: Callable[[], object]) -> Iterator[Finding]:
@@ -299,10 +288,6 @@ def _assets(host: PluginHost, name: str) -> Iterator[Finding]:
             yield finding("K006", name, message)
 
 
-def _told(error: BaseException) -> str:
-    return f"it raises {type(error).__name__}: {error}"
-
-
 # -- faults from outside -------------------------------------------------------------------------
 
 
@@ -320,7 +305,7 @@ class RefusingStorage(MemoryStorage):
 
 def _refusing_store(make_host: MakeHost, name: str) -> Iterator[Finding]:
     storage = RefusingStorage()
-    with _closed(make_host(options={"storage": storage})) as host:
+    with closing(make_host(options={"storage": storage})) as host:
         if host.registry.get(host.slug).plugin is None:
             return
         before = {*_calls(host, name)}
@@ -334,12 +319,12 @@ def _refusing_store(make_host: MakeHost, name: str) -> Iterator[Finding]:
 
 
 def _secrets(make_host: MakeHost, name: str) -> Iterator[Finding]:
-    with _closed(make_host()) as host:
+    with closing(make_host()) as host:
         keys = [key for key, found in _definitions(host).items() if found.protected]
     if not keys:
         return
     try:
-        with _watched() as seen, _closed(make_host(settings=dict.fromkeys(keys, CANARY))) as host:
+        with _watched() as seen, closing(make_host(settings=dict.fromkeys(keys, CANARY))) as host:
             for signature in signatures(host.registry.manager):
                 for value in _results(host, signature):
                     if CANARY in repr(value):
@@ -389,18 +374,7 @@ def _isolated(make_host: MakeHost, name: str) -> Iterator[Finding]:
     except (PlugregError, TypeError, ValueError) as error:
         yield finding("K701", name, str(error))
         return
-    with _closed(host):
+    with closing(host):
         if host.registry.get(host.slug).state is not PluginState.ACTIVE:
             reason = "; ".join(failure.message for failure in _failures(host))
             yield finding("K701", name, reason)
-
-
-@contextmanager
-def _closed(host: PluginHost) -> Iterator[PluginHost]:
-    try:
-        yield host
-    finally:
-        host.close()
-
-
-__all__ = ["CANARY", "CYCLES", "EXAMPLES", "MakeHost", "RefusingStorage", "live"]

@@ -70,16 +70,15 @@ def faults(
 
 def _metadata_faults(project: PluginProject) -> Iterator[Finding]:
     """Yield missing and invalid metadata of a distribution, and names that are no slugs."""
-    where = "METADATA" if project.is_built else "pyproject.toml"
     # Of an installed plugin, only its name was read.
     if project.folder is not None or "metadata-version" in project.metadata:
         for source, built, what in _WANTED:
             is_there = project.metadata.get(built) or project.metadata.get(source)
             if source not in project.dynamic and not is_there:
-                yield finding("K001", where, f"there is no {source!r}: {what}")
+                yield finding("K001", project.place, f"there is no {source!r}: {what}")
         for fault in _invalid(project):
-            yield finding("K004", where, fault)
-    where = "entry_points.txt" if project.is_built else where
+            yield finding("K004", project.place, fault)
+    where = "entry_points.txt" if project.folder is None else project.place
     for name in project.entry_points:
         slug = slugify(name)
         wrong = slug_fault(slug, name)
@@ -115,14 +114,13 @@ def _invalid(project: PluginProject) -> Iterator[str]:
 
 def _version_faults(project: PluginProject, host: str) -> Iterator[Finding]:
     """Yield requirements that are installed here in a version out of their range."""
-    where = "METADATA" if project.is_built else "pyproject.toml"
-    for requirement, is_extra in _requirements(project):
+    for requirement, is_extra in project.requirements():
         if is_extra or canonical(requirement.name) == host or not _applies(requirement):
             continue
         found = _installed(requirement.name)
         if found is not None and not requirement.specifier.contains(found, prereleases=True):
             message = f"{str(requirement)!r} is required, and version {found} is installed here"
-            yield finding("K007", where, message)
+            yield finding("K007", project.place, message)
 
 
 def _import_faults(
@@ -136,7 +134,7 @@ def _import_faults(
     known = {*own, *host_modules, *sys.stdlib_module_names}
     always, extras = {canonical(str(project.metadata.get("name", "")))}, set[str]()
     absent = set[str]()
-    for requirement, is_extra in _requirements(project):
+    for requirement, is_extra in project.requirements():
         name = canonical(requirement.name)
         (extras if is_extra else always).add(name)
         if not is_extra and name != host and _applies(requirement) and not _installed(name):
@@ -244,21 +242,6 @@ def _names(nodes: Iterable[ast.AST], words: Iterable[str]) -> bool:
 def _is_there(module: str, project: PluginProject) -> bool:
     path = [*project.search, *sys.path]
     return module in sys.modules or PathFinder.find_spec(module, path) is not None
-
-
-def _requirements(project: PluginProject) -> Iterator[tuple[Requirement, bool]]:
-    """Yield the requirements that are valid, and whether each is of an extra."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    optional = {} if project.is_built else project.metadata.get("optional-dependencies", {})
-    lines = [(line, False) for line in project.requires]
-    lines += [(str(line), True) for extra in optional.values() for line in extra]
-    for line, is_extra in lines:
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue  # There is a finding for that.
-        yield requirement, is_extra or "extra ==" in str(requirement.marker)
 
 
 def _applies(requirement: Requirement) -> bool:

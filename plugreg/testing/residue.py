@@ -9,7 +9,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from plugreg._support.frozen import NamedTuple
@@ -19,34 +20,47 @@ PATIENCE: Final = 2.0
 
 _IGNORED: Final = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION", "COLUMNS", "LINES")
 
+_OURS: Final = ("plugreg", "pydevd", "execnet")
+"""Threads of plugreg and of the tools around it, which end by themselves, or never."""
+
 
 class AmbientState(NamedTuple):
-    """The parts of a process that plugins change by mistake, at a moment."""
+    """The parts of a process that plugins change by mistake, at a moment.
 
-    threads: frozenset[threading.Thread]
-    tasks: frozenset[Any]
-    handlers: frozenset[tuple[str, int, str]]
-    level: int
-    signals: tuple[tuple[str, Any], ...]
-    path: tuple[str, ...]
-    environment: tuple[tuple[str, str], ...]
-    folder: str
-    finders: tuple[int, ...]
+    ``running`` has the clause of each thread, task and handler of a logger, ``settings`` the values
+    of the process by name; a string among them may be shown.
+    """
+
+    running: Mapping[object, str]
+    settings: Mapping[str, object]
 
 
 def surroundings() -> AmbientState:
     """Return the surroundings of this moment; nothing is changed."""
-    return AmbientState(
-        threads=frozenset(thread for thread in threading.enumerate() if not _is_ours(thread)),
-        tasks=frozenset(_tasks()),
-        handlers=frozenset(_handlers()),
-        level=logging.root.level,
-        signals=tuple(_signals()),
-        path=tuple(sys.path),
-        environment=tuple(sorted((k, v) for k, v in os.environ.items() if k not in _IGNORED)),
-        folder=_folder(),
-        finders=tuple(map(id, sys.meta_path)),
-    )
+    running: dict[object, str] = {
+        thread: f"thread {thread.name!r} runs"
+        for thread in threading.enumerate()
+        if not thread.name.startswith(_OURS)
+    }
+    running |= {task: f"task {task.get_name()!r} runs" for task in _tasks()}
+    running |= {
+        (name, id(handler)): f"logger {name!r} has a {type(handler).__name__} more"
+        for name, handler in _handlers()
+    }
+    settings: dict[str, object] = {
+        "the root logger's level": logging.getLevelName(logging.root.level),
+        "sys.path": tuple(sys.path),
+        "sys.meta_path": tuple(map(id, sys.meta_path)),
+        "the working folder": _folder(),
+    }
+    settings |= _signals()
+    # The values may be secrets.
+    settings |= {
+        f"environment variable {name!r}": (value,)
+        for name, value in os.environ.items()
+        if name not in _IGNORED
+    }
+    return AmbientState(running, settings)
 
 
 def changes(before: AmbientState, after: AmbientState) -> tuple[str, ...]:
@@ -59,37 +73,19 @@ def changes(before: AmbientState, after: AmbientState) -> tuple[str, ...]:
     return (*_left(before, after), *_ambient(before, after))
 
 
-def _left(before: AmbientState, after: AmbientState) -> Iterator[str]:
-    """Yield the things that somebody started and did not end."""
-    for thread in sorted(after.threads - before.threads, key=lambda thread: thread.name):
-        yield f"thread {thread.name!r} runs"
-    for task in after.tasks - before.tasks:
-        yield f"task {task.get_name()!r} runs"
-    for logger, _, kind in sorted(after.handlers - before.handlers):
-        yield f"logger {logger!r} has a {kind} more"
+def _left(before: AmbientState, after: AmbientState) -> list[str]:
+    """Return the things that somebody started and did not end."""
+    return sorted(clause for thing, clause in after.running.items() if thing not in before.running)
 
 
 def _ambient(before: AmbientState, after: AmbientState) -> Iterator[str]:
     """Yield the settings of the process that are different."""
-    if before.level != after.level:
-        level = logging.getLevelName(after.level)
-        yield f"the root logger's level is {level}"
-    for (name, old), (_, new) in zip(before.signals, after.signals, strict=True):
-        if old != new:
-            yield f"signal {name} has the handler {getattr(new, '__qualname__', new)!r}"
-    if before.path != after.path:
-        added = [entry for entry in after.path if entry not in before.path]
-        yield f"sys.path has changed ({', '.join(map(repr, added)) or 'entries are gone'})"
-    for name in sorted(_keys(before) ^ _keys(after)):
-        there = "is set" if name in _keys(after) else "is gone"
-        yield f"environment variable {name!r} {there}"
-    for name in sorted(_keys(before) & _keys(after)):
-        if dict(before.environment)[name] != dict(after.environment)[name]:
-            yield f"environment variable {name!r} has another value"
-    if before.folder != after.folder:
-        yield f"the working folder is {after.folder!r}"
-    if before.finders != after.finders:
-        yield "sys.meta_path has changed"
+    for name in sorted({*before.settings, *after.settings}):
+        old, new = before.settings.get(name), after.settings.get(name)
+        if old is None or new is None:
+            yield f"{name} is {'set' if old is None else 'gone'}"
+        elif old != new:
+            yield f"{name} is {new}" if isinstance(new, str) else f"{name} has changed"
 
 
 def ambient(before: AmbientState, after: AmbientState) -> frozenset[str]:
@@ -111,21 +107,12 @@ def left_over(before: AmbientState, changed: frozenset[str] | None = None) -> tu
             have changed others. None counts all.
     """
     deadline = time.monotonic() + PATIENCE
-    for thread in surroundings().threads - before.threads:
-        if thread is not threading.current_thread():
-            thread.join(max(0.0, deadline - time.monotonic()))
+    for thing in surroundings().running.keys() - before.running.keys():
+        if isinstance(thing, threading.Thread) and thing is not threading.current_thread():
+            thing.join(max(0.0, deadline - time.monotonic()))
     after = surroundings()
     kept = [clause for clause in _ambient(before, after) if changed is None or clause in changed]
     return (*_left(before, after), *kept)
-
-
-def _keys(found: AmbientState) -> set[str]:
-    return {name for name, _ in found.environment}
-
-
-def _is_ours(thread: threading.Thread) -> bool:
-    # Those of plugreg and of the tools around it end by themselves, or never.
-    return thread.name.startswith(("plugreg", "pydevd", "execnet"))
 
 
 def _tasks() -> set[Any]:
@@ -137,7 +124,7 @@ def _tasks() -> set[Any]:
         return set()
 
 
-def _handlers() -> Iterator[tuple[str, int, str]]:
+def _handlers() -> Iterator[tuple[str, logging.Handler]]:
     known = {"root": logging.root, **logging.root.manager.loggerDict}
     for name, logger in known.items():
         for handler in getattr(logger, "handlers", ()):
@@ -145,19 +132,20 @@ def _handlers() -> Iterator[tuple[str, int, str]]:
             is_none = type(handler) is logging.NullHandler and logger is not logging.root
             # pytest has a handler for each phase of a test.
             if not is_none and not type(handler).__module__.startswith("_pytest"):
-                yield name, id(handler), type(handler).__name__
+                yield name, handler
 
 
-def _signals() -> Iterator[tuple[str, Any]]:
-    for number in sorted(signal.valid_signals()):
-        try:
-            yield signal.Signals(number).name, signal.getsignal(number)
-        except ValueError:  # A real-time signal without a name.
-            continue
+def _signals() -> dict[str, object]:
+    found: dict[str, object] = {}
+    for number in signal.valid_signals():
+        with suppress(ValueError):  # A real-time signal without a name.
+            # A handler of another language is None.
+            found[f"signal {signal.Signals(number).name}"] = (signal.getsignal(number),)
+    return found
 
 
 def _folder() -> str:
     try:
-        return os.getcwd()  # noqa: PTH109 - the string is compared.
+        return repr(os.getcwd())  # noqa: PTH109 - the string is compared.
     except OSError:
-        return ""
+        return "gone"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from plugreg.contract.types import TypeTerm, parse, plain
 from plugreg.contract.values import ContractTerms, HookContract
@@ -78,8 +78,8 @@ def _class_of(contract: ContractTerms) -> type:
 
 
 def _function(name: str, hook: HookContract) -> Any:
-    arguments = [argument.name for argument in hook.arguments]
-    for word in (name, *arguments):
+    """Return a specification of a hook, whose unknown types are `UnknownType`."""
+    for word in (name, *(argument.name for argument in hook.arguments)):
         if not word.isidentifier() or keyword.iskeyword(word):
             raise ValueError(f"the contract has the name {word!r}, which is no identifier")
     parameters = ["self", *(f"{a.name}=None" if a.optional else a.name for a in hook.arguments)]
@@ -87,18 +87,13 @@ def _function(name: str, hook: HookContract) -> Any:
     # The names were checked: nothing else of the file is run.
     exec(f"def {name}({', '.join(parameters)}): ...", made)  # noqa: S102
     function = made[name]
-    function.__annotations__ = {
-        argument.name: _argument(plain(parse(argument.type))) for argument in hook.arguments
-    }
-    function.__annotations__["return"] = _builtin(plain(parse(hook.result)))
-    function.__doc__ = hook.text
+    annotations: dict[str, Any] = {"return": _builtin(plain(parse(hook.result)))}
+    for argument in hook.arguments:
+        term = plain(parse(argument.type))
+        # The name of another type would be evaluated as code.
+        annotations[argument.name] = _builtin(term) if _is_builtin(term) else UnknownType
+    function.__annotations__, function.__doc__ = annotations, hook.text
     return hookspec(firstresult=hook.firstresult, historic=hook.historic)(function)
-
-
-def _argument(term: TypeTerm) -> Any:
-    """Return the type of an argument, `UnknownType` if values of it cannot be made."""
-    # Its name would be evaluated as code.
-    return _builtin(term) if _is_builtin(term) else UnknownType
 
 
 def _is_builtin(term: TypeTerm) -> bool:
@@ -111,15 +106,9 @@ def _builtin(term: TypeTerm) -> Any:
     if term.name == "None":
         return None
     if term.name == "|":
-        members = [_builtin(member) for member in term.args]
-        if Any in members:
-            return Any
-        found: Any = members[0]
-        for member in members[1:]:
-            found = found | member if found is not None else member | None
-        return found
-    types: Mapping[str, Any] = {cls.__name__: cls for cls in _BUILTINS}
-    found = types.get(term.name, Any)
+        members = tuple(map(_builtin, term.args))
+        return Any if Any in members else Union[members]  # noqa: UP007 - they are known later.
+    found: Any = next((cls for cls in _BUILTINS if cls.__name__ == term.name), Any)
     if found is Any or not term.args:
         return found
     args = tuple(... if part.name == "..." else _builtin(part) for part in term.args)

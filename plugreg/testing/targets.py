@@ -13,6 +13,7 @@ from plugreg.contract import Contract, NoPluginError
 from plugreg.contract.projects import (
     PluginProject,
     directory_projects,
+    exemptions,
     installed_projects,
     open_project,
     read_pyproject,
@@ -76,17 +77,14 @@ def _exemptions(project: PluginProject, target: Path) -> Mapping[str, str]:
     """Return the exemptions of a project; those of a wheel are in the project around it."""
     origin = project.metadata.get("origin")
     if project.folder is not None or (origin is None and target.suffix != ".whl"):
-        found: Mapping[str, str] = project.settings.get("exempt", {})
-        return found
+        return project.exempt
     name = canonical(str(project.metadata.get("name", "")))
     place = Path(origin or target).absolute()
     for folder in (place, *place.parents, Path.cwd()):
         with suppress(NoPluginError):
             around = read_pyproject(folder)
             if canonical(str(around.get("project", {}).get("name", ""))) == name:
-                return dict(
-                    around.get("tool", {}).get("plugreg", {}).get("check", {}).get("exempt", {})
-                )
+                return exemptions(around)
     return {}
 
 
@@ -96,6 +94,3 @@ def _subjects(contract: Contract, project: PluginProject) -> Iterator[Subject]:
         yield Subject(contract, value, slugify(name), alone)
     if not project.entry_points:
         yield Subject(contract, "", "", project)
-
-
-__all__ = ["check_all", "check_target"]
