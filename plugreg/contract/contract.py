@@ -132,9 +132,9 @@ class Contract(ContractTerms):
         Raises:
             OSError: If the file cannot be written. Its old contents are untouched then.
         """
-        from plugreg.contract.file import dumps, write_atomically
+        from plugreg.install.disk import write_file
 
-        write_atomically(Path(path), dumps(self))
+        write_file(Path(path), self.dumps().encode())
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:

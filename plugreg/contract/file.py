@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-from contextlib import suppress
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
 from plugreg._support.frozen import arguments
 from plugreg.contract.exceptions import ContractDamagedError, ContractVersionError
-from plugreg.contract.values import ArgumentContract, ContractTerms, HookContract, MixinContract
+from plugreg.contract.values import ContractTerms
 
 VERSION: Final = 1
 VERSION_KEY: Final = "plugreg-contract"
@@ -24,25 +22,11 @@ def dumps(contract: ContractTerms) -> str:
     Args:
         contract: The contract.
     """
-    document: dict[str, Any] = {
-        VERSION_KEY: VERSION,
-        "host": contract.host,
-        "version": contract.version,
-        "group": contract.group,
-        "distribution": contract.distribution,
-        "hooks": {name: _plain(hook) for name, hook in sorted(contract.hooks.items())},
-        "mixins": {key: _plain(mixin) for key, mixin in sorted(contract.mixins.items())},
-        "events": list(contract.events),
-    }
+    document = {VERSION_KEY: VERSION, **asdict(contract)}
+    del document["classes"]
+    for part in ("hooks", "mixins"):
+        document[part] = dict(sorted(document[part].items()))
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (HookContract, MixinContract, ArgumentContract)):
-        return {name: _plain(part) for name, part in arguments(value).items()}
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, tuple) else value
 
 
 def loads(content: bytes, path: str) -> dict[str, Any]:
@@ -87,26 +71,3 @@ def first_fault(error: ValidationError) -> tuple[str, str]:
     # Older releases of pydantic name the schema of a mapping as a part of the place.
     places = [str(place) for place in first["loc"] if "[" not in str(place)]
     return ".".join(places), first["msg"].lower()
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace the contents of a file as a whole, and flush them.
-
-    Args:
-        path: The file.
-        text: Its new contents.
-
-    Raises:
-        OSError: If that fails. The file is as it was then.
-    """
-    draft = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
-    try:
-        with draft.open("x", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(path)
-    finally:
-        # It is gone already where it has taken its place.
-        with suppress(OSError):
-            draft.unlink()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -83,6 +83,7 @@ class SourceFiles:
         self._host = host
         self._shown = Path(shown).absolute()
         self._missing = (ModuleNotFoundError, KeyError)
+        self._unresolved = (KeyError, griffe.GriffeError)
         self._loader = griffe.GriffeLoader(search_paths=list(search), allow_inspection=False)
         self._search = [Path(folder) for folder in search]
 
@@ -140,19 +141,9 @@ class SourceFiles:
 
     def _find(self, path: str) -> Any:
         """Return the object of a full name, through imports; None if it is elsewhere."""
-        for _ in range(10):  # An import of an import, and so on.
-            module = path
-            while module and module not in self._loader.modules_collection:
-                module = module.rpartition(".")[0]
-            found: Any = self._loader.modules_collection[module] if module else None
-            rest = path[len(module) :].strip(".").split(".") if module else [path]
-            for part in filter(None, rest):
-                found = getattr(found, "members", {}).get(part)
-                if found is None or found.is_alias:
-                    break
-            if found is None or not found.is_alias:
-                return found
-            path = found.target_path
+        with suppress(*self._unresolved):
+            found: Any = self._loader.modules_collection.get_member(path)
+            return found.final_target if found.is_alias else found
         return None
 
     def _plugin(self, found: Any) -> PluginSource:

@@ -336,18 +336,16 @@ def _pairs(
     return _all(accepts(*pair, classes) for pair in zip(ours, theirs, strict=True))
 
 
-def _all(verdicts: typing.Iterable[Verdict]) -> Verdict:
-    found = list(verdicts)
-    return next((v for v in found if v.fits is False), None) or next(
-        (v for v in found if v.fits is None), YES
-    )
+def _all(verdicts: Iterable[Verdict]) -> Verdict:
+    return min(verdicts, key=_rank, default=YES)
 
 
-def _any(verdicts: typing.Iterable[Verdict]) -> Verdict:
-    found = list(verdicts)
-    return next((v for v in found if v.fits), None) or next(
-        (v for v in found if v.fits is None), NO
-    )
+def _any(verdicts: Iterable[Verdict]) -> Verdict:
+    return max(verdicts, key=_rank, default=NO)
+
+
+def _rank(verdict: Verdict) -> int:
+    return (False, None, True).index(verdict.fits)
 
 
 def _is_subclass(narrow: str, wide: str, classes: Mapping[str, type]) -> Verdict:

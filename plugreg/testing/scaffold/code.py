@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from textwrap import indent
-from types import MappingProxyType
 from typing import Final
 
 from plugreg._support.frozen import NamedTuple
@@ -17,25 +16,19 @@ from plugreg.contract.values import HookContract
 WIDTH: Final = 100
 INDENT: Final = "    "
 
-_VALUES: Final = MappingProxyType(
-    {
-        "None": "None",
-        "bool": "False",
-        "int": "0",
-        "float": "0.0",
-        "str": '""',
-        "bytes": 'b""',
-        "list": "[]",
-        "collections.abc.Sequence": "[]",
-        **dict.fromkeys(("collections.abc.Iterable", "collections.abc.Collection"), "[]"),
-        "tuple": "()",
-        "dict": "{}",
-        "collections.abc.Mapping": "{}",
-        "Any": "None",
-        "object": "None",
-    }
+_VALUES: Final = (
+    ("None", "None"),
+    ("False", "bool"),
+    ("0", "int"),
+    ("0.0", "float"),
+    ('""', "str"),
+    ('b""', "bytes"),
+    ("[]", "list collections.abc.Sequence collections.abc.Iterable collections.abc.Collection"),
+    ("()", "tuple"),
+    ("{}", "dict collections.abc.Mapping"),
+    ("None", "Any object"),
 )
-"""A value of each simple type, the emptiest first."""
+"""Values with the simple types that have them, the emptiest first."""
 
 _NO_ANSWER: Final = '"""The plugin has no answer of its own yet."""'
 
@@ -123,7 +116,8 @@ def _value_of(type_: str) -> str | None:
     members = {part.name: part for part in (term.args if term.name == "|" else (term,))}
     if "Literal" in members:
         return _quoted(str(members["Literal"].args[0]))
-    return next((value for name, value in _VALUES.items() if name in members), None)
+    fitting = (value for value, types in _VALUES if not members.keys().isdisjoint(types.split()))
+    return next(fitting, None)
 
 
 def _short(type_: str) -> str:

@@ -37,12 +37,15 @@ _TEMPLATES: Final = Path(__file__).with_name("templates")
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 _NAMED: Final = (
-    *(f"typing:{name}" for name in ("Any", "Literal")),
-    *(
-        f"collections.abc:{name}"
-        for name in ("Awaitable", "Callable", "Collection", "Iterable", "Iterator")
-    ),
-    *(f"collections.abc:{name}" for name in ("Mapping", "Sequence")),
+    "typing:Any",
+    "typing:Literal",
+    "collections.abc:Awaitable",
+    "collections.abc:Callable",
+    "collections.abc:Collection",
+    "collections.abc:Iterable",
+    "collections.abc:Iterator",
+    "collections.abc:Mapping",
+    "collections.abc:Sequence",
 )
 """What generated classes import where they use it."""
 
