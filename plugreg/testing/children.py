@@ -31,7 +31,7 @@ class ChildEnd(NamedTuple):
     ``reason`` says why there is no answer, as a clause.
     """
 
-    answer: Mapping[str, Any] | None
+    answer: list[Any] | None
     reason: str
     output: str
 
@@ -80,9 +80,9 @@ def _reason(code: int) -> str:
         return f"it ended the process by signal {-code}"
 
 
-def _read(file: Path) -> Mapping[str, Any] | None:
+def _read(file: Path) -> list[Any] | None:
     try:
         answer = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return answer if isinstance(answer, dict) else None
+    return answer if isinstance(answer, list) else None

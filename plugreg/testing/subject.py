@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -23,15 +23,6 @@ from plugreg.testing.living import MakeHost, live
 IMPORT_SECONDS: Final = 30.0
 LIFE_SECONDS: Final = 120.0
 """Seconds after which a child is ended."""
-
-SLOW: Final = 1.0
-"""Seconds of CPU time from which on an import is slow; other processes do not count."""
-
-HEAVY: Final = frozenset(
-    ("numpy", "pandas", "scipy", "matplotlib", "torch", "tensorflow", "sklearn", "django", "boto3")
-)
-"""Packages that take long to import, and are better imported where they are used."""
-
 
 _UNTRIED: Final = ("K007", "K109")
 """Codes of plugins that say nothing here: for another host, or with other libraries."""
@@ -88,26 +79,7 @@ class Subject:
         """
         if not self._is_imported:
             return ()
-        request = {"act": "import", "value": self.value}
-        ended = run_child(request, self.search, IMPORT_SECONDS)
-        if ended.answer is None:
-            return (finding("K302", self.value, f"{ended.reason} {ended.output}".strip()),)
-        answer = ended.answer
-        found = []
-        if answer["fault"]:
-            found.append(finding(answer["code"], self.value, answer["fault"]))
-        if answer["printed"].strip():
-            first = answer["printed"].strip().splitlines()[0]
-            found.append(finding("K303", self.value, f"it prints {first!r}"))
-        for clause in answer["changes"]:
-            found.append(finding(_code_of(clause), self.value, clause))  # noqa: PERF401
-        if answer["seconds"] > SLOW:
-            message = f"its import takes {answer['seconds']:.1f} s"
-            found.append(finding("K308", self.value, message))
-        heavy = sorted(HEAVY & {*answer["modules"]})
-        if heavy:
-            found.append(finding("K309", self.value, f"it imports {', '.join(heavy)}"))
-        return tuple(found)
+        return self._observe({"act": "import"}, IMPORT_SECONDS, "K302")
 
     @lazy
     def lived(self) -> tuple[Finding, ...]:
@@ -121,16 +93,16 @@ class Subject:
         with tempfile.TemporaryDirectory(prefix="plugreg-check-") as folder:
             file = Path(folder, "contract.json")
             self.contract.write(file)
-            request = {
-                "act": "life",
-                "value": self.value,
-                "slug": self.slug,
-                "contract": str(file),
-            }
-            ended = run_child(request, self.search, LIFE_SECONDS)
-        if ended.answer is None:
-            return (finding("K406", self.value, f"{ended.reason} {ended.output}".strip()),)
-        return tuple(Finding(**row) for row in ended.answer["seen"])
+            request = {"act": "life", "slug": self.slug, "contract": str(file)}
+            return self._observe(request, LIFE_SECONDS, "K406")
+
+    def _observe(self, request: Mapping[str, str], seconds: float, end: str) -> tuple[Finding, ...]:
+        """Return the findings of a child, or one of the code *end* if it ended without them."""
+        search = [str(Path(folder).absolute()) for folder in self.project.search]
+        child = run_child({**request, "value": self.value}, search, seconds)
+        if child.answer is None:
+            return (finding(end, self.value, f"{child.reason} {child.output}".strip()),)
+        return tuple(Finding(**row) for row in child.answer)
 
     @property
     def _is_imported(self) -> bool:
@@ -138,19 +110,3 @@ class Subject:
             return False
         found = (*self.packaged, *self.contract_findings)
         return all(seen.code not in _UNTRIED for seen in found)
-
-    @property
-    def search(self) -> Sequence[str]:
-        """Folders in which the plugin's modules are, before all others."""
-        return [str(Path(folder).absolute()) for folder in self.project.search]
-
-
-def _code_of(clause: str) -> str:
-    """Return the code of a change that an import made to the process."""
-    if clause.startswith(("thread", "task")):
-        return "K304"
-    if clause.startswith("signal"):
-        return "K305"
-    if clause.startswith(("the root logger", "logger")):
-        return "K307"
-    return "K306"
