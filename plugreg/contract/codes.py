@@ -7,6 +7,8 @@ about isolation.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, cast
 
 from plugreg._support.frozen import NamedTuple
@@ -203,14 +205,14 @@ K701 warning Plugin does not work isolated
 """
 
 
-def _check(head: str, cause: str, remedy: str) -> Check:
-    code, severity, title = head.split(" ", 2)
-    return Check(code, cast("Severity", severity), title, cause.strip(), remedy.strip())
+def _checks() -> Iterator[Check]:
+    lines = map(str.strip, _TABLE.strip().splitlines())
+    for head, cause, remedy in zip(lines, lines, lines, strict=True):
+        code, severity, title = head.split(" ", 2)
+        yield Check(code, cast("Severity", severity), title, cause, remedy)
 
 
-_LINES: Final = _TABLE.strip().splitlines()
-
-CHECKS: Final = tuple(map(_check, _LINES[::3], _LINES[1::3], _LINES[2::3]))
+CHECKS: Final = tuple(_checks())
 """All checks, in the order of their codes."""
 
-_BY_CODE: Final = {check.code: check for check in CHECKS}
+_BY_CODE: Final = MappingProxyType({check.code: check for check in CHECKS})
