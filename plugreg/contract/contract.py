@@ -238,20 +238,15 @@ class Contract(ContractTerms):
 def _hook(hook: HookSignature) -> HookContract:
     from plugreg.contract.types import name_of
 
+    alike = ("firstresult", "historic", "is_async", "since", "deprecated", "removed", "text")
     return HookContract(
         arguments=tuple(
             ArgumentContract(name=name, type=name_of(annotation), optional=name in hook.optional)
             for name, annotation in hook.arguments.items()
         ),
         result=name_of(hook.result),
-        firstresult=hook.firstresult,
-        historic=hook.historic,
-        is_async=hook.is_async,
-        since=hook.since,
-        deprecated=hook.deprecated,
-        removed=hook.removed,
-        text=hook.text,
         source=_source(hook.namespace),
+        **{name: getattr(hook, name) for name in alike},
     )
 
 

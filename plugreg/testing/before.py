@@ -97,9 +97,6 @@ def write_values(storage: Storage, slug: str, plugin: Any, values: Mapping[str, 
             definition = definitions[key]
             _, text, is_json = check_given(definition, value, plugin=slug, user=None)
             row: dict[str, Any] = {"value": text, "protected": definition.protected}
-            transaction.put("settings", f"{slug}:{key}", row | _reference(is_json))
+            row |= {"reference": True} if is_json else {}
+            transaction.put("settings", f"{slug}:{key}", row)
         transaction.put("versions", slug, {"settings": version})
-
-
-def _reference(is_json: bool) -> dict[str, bool]:
-    return {"reference": True} if is_json else {}
