@@ -6,12 +6,13 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, NotRequired, Self, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from plugreg._support.lazy import exceptions, lazy
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+    from typing import NotRequired, TypedDict
 
     from plugreg._calls.circuits import CircuitPolicy
     from plugreg._calls.health import Health, PluginHealth
@@ -54,17 +55,15 @@ _PROCESS_FIELDS: Final = ("name", "pid", "host", "generation", "active", "errors
 """The fields that the status shows of each process."""
 
 
-# As a class it would compile each of its annotations, which takes as long as importing a module.
-RegistryStatus = TypedDict(  # noqa: UP013
-    "RegistryStatus",
-    {
-        "active_plugins": int,
-        "registry_errors": list[dict[str, str]],
-        "processes": NotRequired[list[dict[str, Any]]],
-        "isolated": NotRequired[list[dict[str, Any]]],
-    },
-)
-"""Summary of a registry as data for JSON, as ``GET /plugins/status/`` answers it."""
+if TYPE_CHECKING:
+
+    class RegistryStatus(TypedDict):
+        """Summary of a registry as data for JSON, as ``GET /plugins/status/`` answers it."""
+
+        active_plugins: int
+        registry_errors: list[dict[str, str]]
+        processes: NotRequired[list[dict[str, Any]]]
+        isolated: NotRequired[list[dict[str, Any]]]
 
 
 class PluginRegistry:
@@ -683,13 +682,13 @@ class PluginRegistry:
             RegistryNotReady: Before load and after close.
             StorageError: With *processes*, if the storage cannot be read.
         """
-        status = RegistryStatus(
-            active_plugins=len(self._published.current().active),
-            registry_errors=[
+        status: RegistryStatus = {
+            "active_plugins": len(self._published.current().active),
+            "registry_errors": [
                 {"stage": str(failure.stage), "name": failure.slug, "message": failure.message}
                 for failure in self.errors
             ],
-        )
+        }
         if self._parts.isolation is not None:
             status["isolated"] = [
                 {"slug": slug, **info.as_data()}

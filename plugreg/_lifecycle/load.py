@@ -107,7 +107,7 @@ def load(spec: PluginSpec, rules: HostRules, acceptance: Acceptance) -> Loading:
             held=NotLoaded(state=PluginState.INCOMPATIBLE, reason=unfit),
             failures=(PluginFailure(stage=Stage.RESOLVE, slug=spec.slug, message=unfit),),
         )
-    return Loading(loaded=_with_attributes(spec, plugin))
+    return Loading(_with_attributes(spec, plugin), None, ())
 
 
 def import_target(spec: PluginSpec) -> Any:

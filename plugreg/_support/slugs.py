@@ -57,10 +57,10 @@ def canonical(distribution: str) -> str:
 def has_utf8(text: str) -> bool:
     """Return whether a string can be encoded: a string with lone surrogates cannot."""
     try:
-        text.encode()
+        # Most strings are ASCII, and none of these is encoded.
+        return text.isascii() or bool(text.encode())
     except UnicodeEncodeError:
         return False
-    return True
 
 
 def has_control_characters(text: str) -> bool:

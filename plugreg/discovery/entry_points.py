@@ -141,12 +141,15 @@ class Findings:
         )
 
 
-class _Info(NamedTuple):
+class _Info:
     """A metadata folder, with the canonical name and the version in its own name."""
 
-    path: str
-    name: str
-    version: str | None
+    __slots__ = ("name", "path", "version")
+
+    def __init__(self, path: str, name: str, version: str | None) -> None:
+        self.path = path
+        self.name = name
+        self.version = version
 
 
 class _Entries(NamedTuple):
@@ -235,12 +238,12 @@ class _Scan:
 
     def _is_whole(self, info: _Info) -> bool:
         """Return whether a metadata folder is complete, and record it if not."""
-        path, name, version = info
-        if not name[:1].isalnum():
+        path = info.path
+        if not info.name[:1].isalnum():
             # pip renames removed files to "~name", and leaves them there when it is interrupted.
             self._fail(path, "its name has no valid distribution name in it")
             return False
-        if version is None and path.endswith(".dist-info"):
+        if info.version is None and path.endswith(".dist-info"):
             self._fail(path, "its name has no version in it; its entry points are used")
         # The answer is almost always yes, and access() is the fastest way to get it.
         if os.access(path + "/METADATA", os.F_OK):
