@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from plugreg._calls.circuits import CircuitPolicy
     from plugreg._calls.health import Health, PluginHealth
-    from plugreg._lifecycle.assembly import Assembly, MakeIsolation, Options
+    from plugreg._lifecycle.assembly import MakeIsolation, Options
     from plugreg._lifecycle.coordination import Coordination
     from plugreg._lifecycle.load import Construct
     from plugreg._lifecycle.operator import Operator
-    from plugreg._lifecycle.protocols import Environment, Isolation
+    from plugreg._lifecycle.protocols import Environment
     from plugreg._probe.prober import Prober
     from plugreg._state.configuration import Configuration
     from plugreg._state.ledger import OnFailure
@@ -1094,23 +1094,8 @@ def _environment(options: Options) -> Environment | None:
 
 def _isolation(options: Options) -> MakeIsolation | None:
     """Return the factory of isolated plugins, None if no plugin can be isolated."""
-    isolate, installer = options.isolate, options.installer
-    if isolate != {}:
-        from plugreg.isolation.hosting import isolation_of
-
-        return isolation_of(isolate, None if installer is None else installer.environment)
-    if installer is None:
+    if options.isolate == {} and options.installer is None:
         return None
+    from plugreg.isolation.plugins import IsolatedPlugins
 
-    def make(parts: Assembly) -> Isolation:
-        from plugreg.isolation.late import LateIsolation
-
-        return LateIsolation(installer.environment, lambda: _make_isolation(parts))
-
-    return make
-
-
-def _make_isolation(parts: Assembly) -> Isolation:
-    from plugreg.isolation.hosting import isolation_of
-
-    return isolation_of({}, parts.options.installer.environment)(parts)
+    return IsolatedPlugins

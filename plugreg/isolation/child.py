@@ -6,6 +6,7 @@ output cannot reach.
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import socket
@@ -17,10 +18,10 @@ from typing import Any, Final, NoReturn
 
 from plugreg._support.guard import Guard
 from plugreg.isolation.faults import error_to_data
-from plugreg.isolation.frames import Line
+from plugreg.isolation.frames import PIECE, Line, pack, run
 from plugreg.isolation.link import Connect, HostLink
-from plugreg.isolation.protocol import BEGIN, END, ERROR, HOOK, LOAD, METHOD, VALUE, answer
-from plugreg.isolation.service import Limits, PluginService, dump
+from plugreg.isolation.protocol import BEGIN, ERROR, LOAD, VALUE, LoadRequest, answer
+from plugreg.isolation.service import Limits, PluginService
 
 OUT_OF_MEMORY: Final = 70
 """Exit code of a process that has reached its limit of memory."""
@@ -50,11 +51,12 @@ class Server:
         self._link = link
         self._ready = ready
         self._process = os.getpid()
-        self.service = PluginService(link)
+        self.service = PluginService(link, self.send_logs)
+        self._functions = self.service.functions
+        self._functions |= {LOAD.encode(): self._load, BEGIN.encode(): self._begin}
         self._loop: Any = None
         self._limits = Limits(None, None)
-        self._level = 0
-        self._has_logs = False
+        self._level: int | None = None
 
     def add_line(self, sock: socket.socket, kind: str) -> None:
         """Serve another line of calls."""
@@ -62,61 +64,44 @@ class Server:
             self._in_loop(sock)
         else:
             threading.Thread(
-                target=self._serve_more, args=(Line(sock),), name="plugreg calls", daemon=True
+                target=self.serve, args=(Line(sock),), name="plugreg calls", daemon=True
             ).start()
 
     def serve(self, line: Line) -> None:
-        """Answer requests until the host closes the line, or asks for the end."""
-        send, receive = line.sock.sendall, line.receive
-        hooks = self.service.hooks
-        link, process = self._link, self._process
-        begin_call = self._begin_call
-        while True:
-            try:
-                frame = receive()
-            except (EOFError, OSError):
-                return
-            head, _, value = frame.partition(b"\n")
-            number, operation, name, version = head.split(b" ")
-            try:
-                if operation == HOOK:
-                    if int(version) > link.version:
-                        link.wait_for(int(version))
-                    begin_call()
-                    kind, result = VALUE, hooks[name](value)
-                elif operation == END:
-                    return
-                else:
-                    kind, result = (
-                        VALUE,
-                        self._carry_out(operation, name.decode(), int(version), value),
-                    )
-            except BaseException as error:  # noqa: BLE001 - it goes to the host
-                kind, result = ERROR, self.report(error)
-            if os.getpid() != process:
-                # The plugin has forked, and let the copy go on.
-                os._exit(0)
-            body = answer(number, kind, result)
-            try:
-                send(len(body).to_bytes(4, "big") + body)
-            except OSError:
-                return
-
-    def _begin_call(self) -> None:
-        if self._limits.cpu_seconds is not None:
-            self._limits.begin_call()
-        if not self._has_logs:
-            self.send_logs()
+        """Answer requests until the host closes the line."""
+        with suppress(EOFError, OSError):
+            while True:
+                line.send(run(self._answer(line.receive())))
+        line.close()
 
     def send_logs(self) -> None:
         """Send log records from now on, if the plugin has imported logging."""
-        if not self._has_logs and "logging" in sys.modules:
+        if self._level is not None and "logging" in sys.modules:
             from plugreg.isolation.logs import HostLogs
 
-            self._has_logs = True
             HostLogs(self._link.send, self._level)
+            self._level = None
 
-    def report(self, error: BaseException) -> bytes:
+    # -- the parts ---------------------------------------------------------------------------
+
+    async def _answer(self, frame: bytes) -> bytes:
+        """Call the function that a request names, and return the message of the answer."""
+        head, _, value = frame.partition(b"\n")
+        number, name, version = head.split(b" ")
+        try:
+            self._link.wait_for(int(version))
+            self._limits.begin_call()
+            self.send_logs()
+            result = self._functions[name](value)
+            kind, body = VALUE, result if isinstance(result, bytes) else await result
+        except BaseException as error:  # noqa: BLE001 - it goes to the host
+            kind, body = ERROR, self._report(error)
+        if os.getpid() != self._process:
+            # The plugin has forked, and let the copy go on.
+            os._exit(0)
+        return answer(number, kind, body)
+
+    def _report(self, error: BaseException) -> bytes:
         """Return an exception as data. An exception that should end the process ends it."""
         if isinstance(error, SystemExit):
             code = error.code
@@ -129,45 +114,31 @@ class Server:
             with Guard():
                 traceback.print_exception(error, file=sys.stderr)
             leave(OUT_OF_MEMORY)
-        return dump(error_to_data(error))
+        return json.dumps(error_to_data(error)).encode()
 
-    # -- the parts ---------------------------------------------------------------------------
-
-    def _carry_out(self, operation: bytes, name: str, version: int, value: bytes) -> bytes:
-        if operation == METHOD:
-            self._link.wait_for(version)
-            self._begin_call()
-            return self.service.methods[name](value)
-        if operation == LOAD:
-            request = pickle.loads(value)  # noqa: S301 - it is the host's
-            self._link.slug = request.spec.slug
-            self._prepare(request)
-            return dump(self.service.load(request) | {"pid": os.getpid()})
-        assert operation == BEGIN, operation
-        self.send_logs()
-        request = pickle.loads(value)  # noqa: S301 - as above
-        return dump(self.service.begin(request, self.send_logs))
-
-    def _prepare(self, request: Any) -> None:
-        """Set up the process before any code of the plugin runs in it."""
+    def _load(self, value: bytes) -> bytes:
+        """Set up the process before any code of the plugin runs in it, and load the plugin."""
         import faulthandler
 
+        request: LoadRequest = pickle.loads(value)  # noqa: S301 - it is the host's
+        self._link.slug = request.spec.slug
         sys.dont_write_bytecode = request.dont_write_bytecode
         sys.pycache_prefix = request.pycache_prefix
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
         # It writes to stderr where the process crashed.
         faulthandler.enable()
-        self._level = request.level
         self._limits = Limits(request.memory, request.cpu_seconds)
         self._limits.apply(request.spec.slug)
         if self._ready >= 0:
             os.read(self._ready, 1)
             os.close(self._ready)
+        description = self.service.load(request)
+        self._level = request.level
+        return json.dumps(description | {"pid": os.getpid()}).encode()
 
-    def _serve_more(self, line: Line) -> None:
-        self.serve(line)
-        line.close()
+    def _begin(self, value: bytes) -> bytes:
+        return json.dumps(self.service.begin(pickle.loads(value))).encode()  # noqa: S301 - as above
 
     def _in_loop(self, sock: socket.socket) -> None:
         import asyncio
@@ -185,12 +156,17 @@ class Server:
         import asyncio
 
         loop, line = asyncio.get_running_loop(), Line(sock)
+
+        async def answer_one(frame: bytes) -> None:
+            with suppress(OSError):
+                await loop.sock_sendall(sock, pack(await self._answer(frame)))
+
         task: Any = None
         try:
-            while data := await loop.sock_recv(sock, 65_536):
+            while data := await loop.sock_recv(sock, PIECE):
                 frame = line.feed(data)
                 if frame is not None:
-                    task = loop.create_task(self._answer_async(sock, frame))
+                    task = loop.create_task(answer_one(frame))
         except OSError:
             pass
         finally:
@@ -201,25 +177,6 @@ class Server:
                 if task is not None:
                     await task
             sock.close()
-
-    async def _answer_async(self, sock: socket.socket, frame: bytes) -> None:
-        import asyncio
-
-        head, _, value = frame.partition(b"\n")
-        number, _, name, version = head.split(b" ")
-        try:
-            self._link.wait_for(int(version))
-            self._begin_call()
-            kind, result = VALUE, await self.service.async_hooks[name](value)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - it goes to the host
-            kind, result = ERROR, self.report(error)
-        if os.getpid() != self._process:
-            os._exit(0)
-        body = answer(number, kind, result)
-        with suppress(OSError):
-            await asyncio.get_running_loop().sock_sendall(sock, len(body).to_bytes(4, "big") + body)
 
 
 def leave(code: int) -> NoReturn:

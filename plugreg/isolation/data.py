@@ -8,14 +8,13 @@ from __future__ import annotations
 import base64
 import json
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
 from plugreg._support.guard import plain
 from plugreg.exceptions import ValueNotSentError
 from plugreg.isolation.frames import LARGEST
-from plugreg.records import LoadReport
 
 _PICKLED: Final = "$plugreg"
 """The key of an object that stands for a value of plugreg's."""
@@ -43,22 +42,34 @@ MOST_ITEMS: Final = 10_000
 """How many values of an iterator are sent: it may have no end."""
 
 
-def pack_call(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
-    """Return the bytes of a call. Raises ValueNotSentError, with the place of the argument."""
-    given = [to_data(name, str(place), value) for place, value in enumerate(args, start=1)]
-    named = {key: to_data(name, key, value) for key, value in kwargs.items()}
-    return dump(name, "arguments", [given, named])
+class DataCodec:
+    """Sends the arguments and the result of a function as data, by no annotations.
 
+    Args:
+        name: The function, for errors.
+    """
 
-def unpack_call(data: bytes) -> tuple[list[Any], dict[str, Any]]:
-    """Return the arguments of a call of the host."""
-    args, kwargs = json.loads(data, object_hook=_unpickled)
-    return args, kwargs
+    def __init__(self, name: str) -> None:
+        self._name = name
 
+    def pack_call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+        """Return the bytes of a call. Raises ValueNotSentError, with the place of the argument."""
+        given = [to_data(self._name, str(place), item) for place, item in enumerate(args, start=1)]
+        named = {key: to_data(self._name, key, item) for key, item in kwargs.items()}
+        return dump(self._name, "arguments", [given, named])
 
-def pack_value(name: str, value: Any) -> bytes:
-    """Return the bytes of a result. Raises ValueNotSentError."""
-    return dump(name, RESULT, to_data(name, RESULT, value))
+    def unpack_call(self, data: bytes) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """Return the arguments of a call of the host."""
+        args, kwargs = json.loads(data, object_hook=_unpickled)
+        return args, kwargs
+
+    def pack_result(self, value: Any) -> bytes:
+        """Return the bytes of a result. Raises ValueNotSentError."""
+        return dump(self._name, RESULT, to_data(self._name, RESULT, value))
+
+    def unpack_result(self, data: bytes) -> Any:
+        """Return a result."""
+        return json.loads(data)
 
 
 def to_data(name: str, argument: str, value: Any) -> Any:
@@ -108,13 +119,6 @@ def too_large(
     limit = f"{largest or LARGEST_VALUE:,} are sent; put it into a file, and send the path"
     reason = f"it has {size:,} bytes, and no more than {limit}"
     return ValueNotSentError(name, argument, kind, reason)
-
-
-def report_to_data(report: LoadReport) -> Any:
-    """Return a report that can be pickled."""
-    from plugreg._support.frozen import replace
-
-    return replace(report, states=dict(report.states))
 
 
 def _unpickled(found: dict[str, Any]) -> Any:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._support.guard import Guard
 from plugreg._support.imported import named, package_files
 from plugreg.hooks import FoundHook
-from plugreg.isolation.data import pack_value, to_data, unpack_call
-from plugreg.isolation.protocol import METHOD
+from plugreg.isolation.data import DataCodec, to_data
 from plugreg.plugin import Plugin
 from plugreg.records import LoadedPlugin
+
+Answer = Callable[[bytes], bytes | Awaitable[bytes]]
+"""Takes the bytes of arguments, and returns those of the result."""
+
+_ADMIN: Final = ("get_admin_source", "get_admin_context")
+"""Methods of each plugin that the host calls."""
+
+_FACTS: Final = ("name", "title", "version", "description", "author", "website", "license")
+"""Fields of a loaded plugin that are strings."""
 
 _NOT_DATA: Final = frozenset({"SETTINGS", "USER_SETTINGS", "PUBLISH_DATE"})
 """Attributes that are sent in another way."""
@@ -95,24 +104,22 @@ class Capable:
             found[name] = to_data(name, name, value)
         return found
 
-    def answers(
-        self, plugin: Any, codecs: Mapping[tuple[bytes, str], Codec]
-    ) -> dict[str, Callable[[bytes], bytes]]:
+    def answers(self, plugin: Any, codecs: Mapping[str, Codec]) -> dict[bytes, Answer]:
         """Return the functions for calls of methods, tasks and settings' functions."""
-        found: dict[str, Callable[[bytes], bytes]] = {}
-        for key, names in self.methods_of(plugin).items():
-            for name in names:
-                codec = codecs.get((METHOD, f"{key}.{name}"))
-                found[f"{key}.{name}"] = _method_answer(plugin, key, name, codec)
+        methods = [(k, name) for k, names in self.methods_of(plugin).items() for name in names]
         if _is_plugin(plugin):
-            for name in ("get_admin_source", "get_admin_context"):
-                found[f"base.{name}"] = _method_answer(plugin, "base", name, None)
+            methods += [("base", name) for name in _ADMIN]
+        found = {f"{key}.{name}": _method(plugin, name) for key, name in methods}
         if has_settings(type(plugin)):
             from plugreg.isolation.setting_data import definition_functions
+            from plugreg.settings.definition import call_with_accepted
 
             for name, function in definition_functions(plugin).items():
-                found[name] = _function_answer(name, function)
-        return found
+                found[name] = partial(call_with_accepted, function)
+        return {
+            name.encode(): answering(function, codecs.get(name) or DataCodec(name))
+            for name, function in found.items()
+        }
 
     def _of(self, cls: type) -> Iterator[tuple[str, type, tuple[str, ...] | None]]:
         for key, module, qualname, remote in self._mixins:
@@ -135,14 +142,11 @@ def describe_plugin(loaded: LoadedPlugin, capable: Capable) -> dict[str, Any]:
 
             settings = definitions_to_data(plugin)
     methods = capable.methods_of(plugin) if has_object else {}
-    admin = [
-        name
-        for name in ("get_admin_source", "get_admin_context")
-        if has_object and _is_plugin(plugin) and _is_own(plugin, Plugin, name)
-    ]
+    is_plugin = has_object and _is_plugin(plugin)
+    admin = [name for name in _ADMIN if is_plugin and _is_own(plugin, Plugin, name)]
     return {
         "class": [cls.__module__, cls.__qualname__],
-        "is_plugin": has_object and _is_plugin(plugin),
+        "is_plugin": is_plugin,
         "mixins": capable.keys_of(cls) if has_object else [],
         "methods": {**methods, "base": admin},
         "async_methods": [
@@ -154,16 +158,8 @@ def describe_plugin(loaded: LoadedPlugin, capable: Capable) -> dict[str, Any]:
         "attributes": attributes,
         "settings": settings,
         "folders": [*_folders(plugin)],
-        "loaded": {
-            "name": loaded.name,
-            "title": loaded.title,
-            "version": loaded.version,
-            "description": loaded.description,
-            "author": loaded.author,
-            "published": None if loaded.published is None else loaded.published.isoformat(),
-            "website": loaded.website,
-            "license": loaded.license,
-        },
+        "loaded": {name: getattr(loaded, name) for name in _FACTS}
+        | {"published": None if loaded.published is None else loaded.published.isoformat()},
     }
 
 
@@ -196,27 +192,24 @@ def _folders(plugin: Any) -> Iterator[str]:
         yield from map(os.path.dirname, package_files(plugin))
 
 
-def _method_answer(
-    plugin: Any, key: str, name: str, codec: Codec | None
-) -> Callable[[bytes], bytes]:
-    full = f"{key}.{name}"
+def answering(function: Callable[..., Any], codec: Codec | DataCodec) -> Answer:
+    """Return the function that takes and returns the bytes of a call."""
+    unpack, pack = codec.unpack_call, codec.pack_result
 
-    def call(value: bytes) -> bytes:
-        if codec is not None:
-            arguments = codec.unpack_arguments(value)
-            return codec.pack_result(_completed(getattr(plugin, name)(*arguments)))
-        args, kwargs = unpack_call(value)
-        return pack_value(full, _completed(getattr(plugin, name)(*args, **kwargs)))
+    def answer(value: bytes) -> bytes:
+        args, kwargs = unpack(value)
+        return pack(function(*args, **kwargs))
 
-    return call
+    async def answer_later(value: bytes) -> bytes:
+        args, kwargs = unpack(value)
+        return pack(await function(*args, **kwargs))
+
+    return answer_later if inspect.iscoroutinefunction(function) else answer
 
 
-def _function_answer(name: str, function: Callable[..., Any]) -> Callable[[bytes], bytes]:
-    from plugreg.settings.definition import call_with_accepted
-
-    def call(value: bytes) -> bytes:
-        args, kwargs = unpack_call(value)
-        return pack_value(name, call_with_accepted(function, *args, **kwargs))
+def _method(plugin: Any, name: str) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return _completed(getattr(plugin, name)(*args, **kwargs))
 
     return call
 

@@ -32,11 +32,12 @@ class LinePool:
         connects: bool,
     ) -> None:
         self.connects = connects
-        self._idle = [] if first is None else [first]
-        self._lines = set(self._idle)
+        self.idle = [] if first is None else [first]
+        self._lines = set(self.idle)
         self._limit = limit
         self._add = add
-        self._lock = threading.Lock()
+        # A handler of a signal may call the plugin, too.
+        self._lock = threading.RLock()
         self._waiters: deque[Waiter] = deque()
         self._is_closed = False
 
@@ -44,7 +45,7 @@ class LinePool:
     def is_busy(self) -> bool:
         """Whether any line has a call under way."""
         with self._lock:
-            return len(self._idle) < len(self._lines)
+            return len(self.idle) < len(self._lines)
 
     def take(self, waiter: Waiter) -> Line | None:
         """Return a free line; if there is none, return None, and *waiter* gets a line later.
@@ -55,66 +56,28 @@ class LinePool:
             if self._is_closed:
                 raise EOFError
             with suppress(IndexError):
-                return self._idle.pop()
+                return self.idle.pop()
             if self._limit is None or len(self._lines) < self._limit:
                 line = self._add()
                 self._lines.add(line)
                 return line
             self._waiters.append(waiter)
-            try:
-                # It may have been put back just now, by a call that has seen no waiter.
-                line = self._idle.pop()
-            except IndexError:
-                return None
-            self._waiters.remove(waiter)
-            return line
-
-    def wait(self) -> Line:
-        """Return a line as soon as a line is free. Raises EOFError when the pool is closed."""
-        try:
-            # Nearly always a line is free.
-            return self._idle.pop()
-        except IndexError:
-            pass
-        arrived = threading.Event()
-        found: list[Line | None] = []
-
-        def take(line: Line | None) -> None:
-            found.append(line)
-            arrived.set()
-
-        line = self.take(take)
-        if line is not None:
-            return line
-        arrived.wait()
-        if found[0] is None:
-            raise EOFError
-        return found[0]
+        return None
 
     def give_up(self, waiter: Waiter) -> None:
         """Forget a waiter that got nothing yet."""
-        with self._lock:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
+        with self._lock, suppress(ValueError):
+            self._waiters.remove(waiter)
 
     def put_back(self, line: Line) -> None:
         """Take a line back whose call has ended."""
-        self._idle.append(line)
-        if self._waiters or self._is_closed:
-            self._hand_on()
-
-    def _hand_on(self) -> None:
-        """Pass idle lines to waiters, or close them."""
         with self._lock:
             if self._is_closed:
-                self._close_idle()
-                return
-            while self._waiters:
-                try:
-                    line = self._idle.pop()
-                except IndexError:
-                    return  # A caller was faster, and puts it back again.
+                self.drop(line)
+            elif self._waiters:
                 self._waiters.popleft()(line)
+            else:
+                self.idle.append(line)
 
     def drop(self, line: Line) -> None:
         """Close a line that is of no use any more."""
@@ -131,15 +94,10 @@ class LinePool:
         """Close the free lines, and let nobody wait; other lines close when they are back."""
         with self._lock:
             self._is_closed = True
-            self._close_idle()
+            # One by one off the list, from which a call may take a line at any time.
+            with suppress(IndexError):
+                while True:
+                    self.drop(self.idle.pop())
             waiters, self._waiters = self._waiters, deque()
         for waiter in waiters:
             waiter(None)
-
-    def _close_idle(self) -> None:
-        # One by one off the list, from which a call may take a line at any time.
-        with suppress(IndexError):
-            while True:
-                line = self._idle.pop()
-                self._lines.discard(line)
-                line.close()

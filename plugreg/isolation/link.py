@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
-from types import MappingProxyType
+from queue import SimpleQueue
 from typing import Any, Final
 
 from plugreg.isolation.data import dump
-from plugreg.isolation.faults import error_from_data
+from plugreg.isolation.faults import error_from_data, error_to_data
 from plugreg.isolation.frames import LARGEST_BESIDE, Line
 
 _GRACE: Final = 1.0
@@ -47,7 +47,7 @@ class HostLink:
         self._connect = connect
         self._sending = threading.Lock()
         self._numbers = count(1)
-        self._asked: dict[int, _Asked] = {}
+        self._replies: dict[int, SimpleQueue[dict[str, Any]]] = {}
         self.version = 0
         self._newer = threading.Condition()
         self._process = os.getpid()
@@ -63,15 +63,11 @@ class HostLink:
         self._send(json.dumps(message).encode())
 
     def _send(self, data: bytes) -> None:
-        if os.getpid() != self._process:
-            return
-        with self._sending:
-            try:
+        if os.getpid() == self._process:
+            with self._sending, suppress(OSError):
                 self._line.send(data)
-            except OSError:
-                return
 
-    def ask(self, what: str, /, **data: Any) -> Any:
+    def ask(self, what: str, /, **arguments: Any) -> Any:
         """Ask the host, and wait for the answer. Raises the host's exception.
 
         Raises ConnectionError in a forked process, which has no host.
@@ -79,11 +75,12 @@ class HostLink:
         if os.getpid() != self._process:
             raise ConnectionError(f"a process that the plugin has forked cannot ask for {what!r}")
         number = next(self._numbers)
-        body = dump(what, "arguments", {"ask": number, "what": what, **data}, LARGEST_BESIDE)
-        asked = self._asked[number] = _Asked()
+        message = {"ask": number, "what": what, "arguments": arguments}
+        body = dump(what, "arguments", message, LARGEST_BESIDE)
+        replies = self._replies[number] = SimpleQueue()
         self._send(body)
-        asked.done.wait()
-        reply = self._asked.pop(number).reply
+        reply = replies.get()
+        del self._replies[number]
         if "error" in reply:
             raise error_from_data(self.slug, reply["error"])
         self.wait_for(reply["version"])
@@ -111,9 +108,8 @@ class HostLink:
                 while frame is not None:
                     self._take(frame)
                     frame = self._line.feed(b"")
-        for asked in list(self._asked.values()):
-            asked.reply = {"error": _HOST_IS_GONE}
-            asked.done.set()
+        for replies in list(self._replies.values()):
+            replies.put({"error": error_to_data(ConnectionError("the host is gone"))})
         # Without a guardian nobody else ends a plugin that is at work.
         time.sleep(_GRACE)
         os._exit(0)
@@ -132,25 +128,4 @@ class HostLink:
             sock = self._connect(message["port"], message["key"]) if is_invited else self._incoming
             self._serve(sock, message["line"])
         elif "reply" in message:
-            asked = self._asked.get(message["reply"])
-            if asked is not None:
-                asked.reply = message
-                asked.done.set()
-
-
-class _Asked:
-    """A question to the host, until it is answered."""
-
-    def __init__(self) -> None:
-        self.done = threading.Event()
-        self.reply: dict[str, Any] = {}
-
-
-_HOST_IS_GONE: Final = MappingProxyType(
-    {
-        "message": "ConnectionError: the host is gone",
-        "exception_type": "ConnectionError",
-        "traceback": "",
-        "place": "",
-    }
-)
+            self._replies[message["reply"]].put(message)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from math import isfinite
 from typing import Any, Literal
 
 from plugreg._support.frozen import Frozen
+from plugreg._support.guard import safe_repr
+from plugreg._support.slugs import slugify
 
 
 class Isolated(Frozen):
@@ -82,3 +84,19 @@ def _check_seconds(name: str, seconds: object, *, may_lack: bool) -> None:
         raise TypeError(f"{name}={seconds!r} is no number of seconds")
     if not (seconds > 0 and isfinite(seconds)):  # type: ignore[operator, arg-type]
         raise ValueError(f"{name}={seconds!r} is no number of seconds over 0")
+
+
+def parse_isolate(isolate: Any) -> Isolated | Mapping[str, Isolated]:
+    """Return the argument of a registry, with slugified slugs. Raises TypeError for another."""
+    if isinstance(isolate, Isolated):
+        return isolate
+    if not isinstance(isolate, Mapping):
+        raise TypeError(
+            f"isolate must be an Isolated, or a dict of slug to Isolated, not {safe_repr(isolate)}"
+        )
+    for slug, options in isolate.items():
+        if not isinstance(slug, str) or not isinstance(options, Isolated):
+            raise TypeError(
+                f"isolate[{safe_repr(slug)}] must be an Isolated, not {safe_repr(options)}"
+            )
+    return {slugify(slug): options for slug, options in isolate.items()}

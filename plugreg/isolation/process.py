@@ -7,13 +7,14 @@ both standard streams. They end with the process.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from math import inf
 from threading import BoundedSemaphore, Event, Lock, Thread
 from typing import IO, Any, Final
 
@@ -21,11 +22,12 @@ from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import Guard
 from plugreg._support.process import GRACE, wait_until
 from plugreg.isolation.environments import Program
-from plugreg.isolation.frames import LARGEST_BESIDE, Line, pack
+from plugreg.isolation.frames import LARGEST, LARGEST_BESIDE, Line, run
 from plugreg.isolation.guardian import GRACE as CHILD_GRACE
 from plugreg.isolation.lines import LinePool
 from plugreg.isolation.sending import Sender
 from plugreg.isolation.systems import start_process
+from plugreg.isolation.waits import HERE, receive
 
 _MOST_ASKS: Final = 64
 """How much a process may ask of the host at once; a plugin that calls itself asks without end."""
@@ -90,8 +92,7 @@ class ChildProcess:
         self.is_usable = True
         self._ending = Lock()
         self._callbacks: list[Callable[[], object]] = []
-        self._tail: deque[bytes] = deque()
-        self._is_cut = False
+        self._tail = b""
         self.updating: Final = Lock()
         self.version = 0
         self.values: tuple[object, object] = (None, None)
@@ -100,17 +101,17 @@ class ChildProcess:
         self._system = start_process(program, seconds=seconds, memory=memory)
         self.pid = self._system.popen.pid
         self.started: Final = datetime.now(UTC)
-        self._control = Line(self._system.control, largest=LARGEST_BESIDE)
+        with suppress(OSError):
+            folders = {"path": program.path, "own": program.own, "first": program.first}
+            Line(self._system.calls).send(json.dumps(folders).encode())
+        self._control = _line(self._system.control, LARGEST_BESIDE)
         self._sender = Sender(self._control, seconds, self.kill)
-        first = Line(self._system.calls)
-        self.sync: Final = self._pool(first, workers, "sync")
+        self.sync: Final = self._pool(_line(self._system.calls), workers, "sync")
         self.side: Final = self._pool(None, None, "sync")
         self.more: Final = self._pool(None, None, "async")
         self._pools = (self.sync, self.side, self.more)
-        with suppress(OSError):
-            folders = {"path": program.path, "own": program.own, "first": program.first}
-            first.send(json.dumps(folders).encode())
-        streams = ((self._system.popen.stdout, 20), (self._system.popen.stderr, 30))
+        popen = self._system.popen
+        streams = ((popen.stdout, logging.INFO), (popen.stderr, logging.WARNING))
         self._readers = [
             Thread(target=self._read, args=stream, name=f"plugreg {name} output", daemon=True)
             for stream in streams
@@ -122,14 +123,9 @@ class ChildProcess:
     @property
     def stderr(self) -> str:
         """The end of its output to stderr, from the beginning of a line on."""
-        kept = b"".join(self._tail)
         # The rest of a line that was cut may be a piece of a protected value.
-        return (kept.partition(b"\n")[2] if self._is_cut else kept).decode(errors="replace")
-
-    @property
-    def signal_number(self) -> int | None:
-        """Number of the signal that has ended it, None if none did."""
-        return -self.exitcode if self.exitcode is not None and self.exitcode < 0 else None
+        whole = self._tail.partition(b"\n")[2] if len(self._tail) == _KEPT else self._tail
+        return whole.decode(errors="replace")
 
     def note_pid(self, pid: int) -> None:
         """Take the number of the process with the plugin. Raises ValueError for another's."""
@@ -142,7 +138,7 @@ class ChildProcess:
 
         It waits for nobody. A process that takes nothing for as long as a call may take is killed.
         """
-        self._sender.send(pack(data), sock)
+        self._sender.send(data, sock)
 
     def send_values(self, version: int, data: bytes) -> None:
         """Send the values that hold now."""
@@ -228,7 +224,7 @@ class ChildProcess:
             self.send(json.dumps(message).encode(), sock)
 
         def add() -> Line:
-            return Line(self._system.connect(kind, send))
+            return _line(self._system.connect(kind, send))
 
         return LinePool(first, limit, add, connects=self._system.connects)
 
@@ -237,7 +233,7 @@ class ChildProcess:
         line = self._control
         try:
             while True:
-                frame = line.receive()
+                frame = run(receive(HERE, line, inf))
                 with Guard():
                     self._take(json.loads(frame))
         except (EOFError, OSError):
@@ -271,26 +267,13 @@ class ChildProcess:
     def _read(self, stream: IO[bytes], level: int) -> None:
         """Log each line of a stream to its end."""
         rest = b""
-        is_shown = False
-        kept = 0
         with stream:
             while data := os.read(stream.fileno(), _PIECE):
-                if level == 30:
-                    self._tail.append(data)
-                    kept += len(data)
-                    while kept - len(self._tail[0]) > _KEPT:
-                        self._is_cut = True
-                        kept -= len(self._tail.popleft())
-                lines = (rest + data).split(b"\n")
-                if is_shown:
-                    # The rest of a line whose beginning was logged.
-                    is_shown = len(lines) == 1
-                    lines[0] = b""
-                rest = lines.pop()
+                if level == logging.WARNING:
+                    self._tail = (self._tail + data)[-_KEPT:]
+                *lines, rest = (rest + data).split(b"\n")
                 # A protected value at the place of the cut must be there as a whole.
-                if len(rest) > 2 * _LONGEST_LINE:
-                    lines.append(rest)
-                    rest, is_shown = b"", True
+                rest = rest[: 2 * _LONGEST_LINE]
                 self._log(level, lines)
         self._log(level, [rest])
 
@@ -306,3 +289,8 @@ class ChildProcess:
         if len(text) <= _LONGEST_LINE:
             return text
         return self._listener.scrub(text)[:_LONGEST_LINE]
+
+
+def _line(sock: socket.socket, largest: int = LARGEST) -> Line:
+    sock.setblocking(False)
+    return Line(sock, largest)

@@ -1,9 +1,10 @@
 """The messages between the host and the process of an isolated plugin.
 
 A call has a line of its own, on which one side speaks at a time: the host sends a request, and the
-plugin's process answers. A request is ``number operation name version`` and a line break, then its
-value; ``version`` is that of the settings that the plugin must know by then. An answer is ``number
-kind`` and a line break, then its value. Everything else goes over the control line, as JSON.
+plugin's process answers. A request is ``number name version`` and a line break, then its value;
+``name`` is that of a function, and ``version`` that of the settings that the plugin must know by
+then. An answer is ``number kind`` and a line break, then its value. Everything else goes over the
+control line, as JSON.
 
 Requests that carry objects are pickled by the host; the host itself unpickles nothing that comes
 from the plugin, unless it trusts the plugin with that.
@@ -22,12 +23,9 @@ from typing import Any, Final
 from plugreg._support.frozen import NamedTuple
 from plugreg.records import HostRules, PluginSpec
 
-LOAD: Final = b"load"
-BEGIN: Final = b"begin"
-HOOK: Final = b"hook"
-METHOD: Final = b"method"
-END: Final = b"end"
-"""The operations of requests."""
+LOAD: Final = ".load"
+BEGIN: Final = ".begin"
+"""The names of the first two requests, which no function of a plugin has."""
 
 VALUE: Final = b"value"
 ERROR: Final = b"error"
@@ -66,19 +64,18 @@ class Mirrored(NamedTuple):
 class BeginRequest(NamedTuple):
     """The data with which the process serves: types, values, and overrides of the host.
 
-    ``signatures`` has the kind of codec and the pickled `Signature` of each function, by operation
-    and name.
+    ``signatures`` has the kind of codec and the pickled `Signature` of each function, by name.
     """
 
-    signatures: Mapping[tuple[bytes, str], tuple[str, bytes]]
+    signatures: Mapping[str, tuple[str, bytes]]
     files: Mapping[str, str]
     overrides: Mapping[str, Any]
     mirrored: Mirrored
 
 
-def request(number: int, operation: bytes, name: str, version: int, value: bytes) -> bytes:
+def request(number: int, name: str, version: int, value: bytes) -> bytes:
     """Return the message of a request."""
-    return b"%d %b %b %d\n%b" % (number, operation, name.encode(), version, value)
+    return b"%d %b %d\n%b" % (number, name.encode(), version, value)
 
 
 def answer(number: bytes, kind: bytes, value: bytes) -> bytes:

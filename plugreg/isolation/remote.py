@@ -11,8 +11,9 @@ from functools import partial
 from itertools import count
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
-from weakref import ReferenceType, ref
+from weakref import ref
 
+from plugreg._calls.aio._loops import running_loop
 from plugreg._support.guard import Guard, explain
 from plugreg._support.lazy import PerProcess
 from plugreg._support.process import GRACE
@@ -23,19 +24,17 @@ from plugreg.exceptions import (
     PluginTimeoutError,
 )
 from plugreg.isolation import waits
-from plugreg.isolation.data import RESULT, dump, pack_call
+from plugreg.isolation.data import RESULT, DataCodec, dump, to_data
 from plugreg.isolation.environments import program
 from plugreg.isolation.faults import error_from_data, error_to_data
-from plugreg.isolation.frames import BrokenFrameError, Line
+from plugreg.isolation.frames import BrokenFrameError, Line, run
 from plugreg.isolation.lines import LinePool
 from plugreg.isolation.options import Isolated
 from plugreg.isolation.process import ChildProcess, Listener
 from plugreg.isolation.protocol import (
     BEGIN,
     ERROR,
-    HOOK,
     LOAD,
-    METHOD,
     VALUE,
     BeginRequest,
     LoadRequest,
@@ -43,19 +42,15 @@ from plugreg.isolation.protocol import (
     request,
 )
 from plugreg.isolation.records import ProcessInfo, measure
-from plugreg.isolation.running import (
-    CALLERS,
-    Callers,
-    HookRow,
-    Running,
-    Surroundings,
-    all_waiting,
-    carry_out,
-    pack,
-)
+from plugreg.isolation.running import CALLERS, Callers, HookRow, Running, all_waiting
+from plugreg.isolation.waits import HERE, Place
 
 if TYPE_CHECKING:
+    from plugreg._lifecycle.assembly import Assembly
     from plugreg._lifecycle.binding import BoundContext
+
+_WRITES: Final = frozenset({"set_setting", "set_user_setting", "set_metadata"})
+"""The methods of its context that a plugin may call in the host."""
 
 
 class RemotePlugin:
@@ -68,20 +63,21 @@ class RemotePlugin:
         slug: The plugin.
         options: How it is isolated.
         load: The request with which the process loads the plugin.
-        around: The surroundings of the plugin in the host.
+        parts: Returns the parts of the registry. The threads that listen to the process must not
+            keep these alive.
     """
 
     def __init__(
-        self, slug: str, options: Isolated, load: LoadRequest, around: Surroundings
+        self, slug: str, options: Isolated, load: LoadRequest, parts: Callable[[], Assembly]
     ) -> None:
         self.slug: Final = slug
         self.options: Final = options
         self._load = load
-        self._around = around
+        self._parts = parts
         self._begin: BeginRequest | None = None
         self._activated: HookRow | None = None
-        self._context: ReferenceType[BoundContext] | None = None
-        self.stand_in: ReferenceType[Any] | None = None
+        self._context: Callable[[], BoundContext | None] = lambda: None
+        self.stand_in: Callable[[], object] = lambda: None
         self._is_released = False
         self._numbers = count(1)
         self._state = PerProcess(Running)
@@ -101,26 +97,23 @@ class RemotePlugin:
         return description
 
     def begin(
-        self, context: BoundContext, make: Callable[[Mirrored], BeginRequest], activated: Any
+        self, context: BoundContext, request: BeginRequest, activated: HookRow | None
     ) -> None:
         """Get the process ready for calls.
 
         Args:
             context: The plugin's context in the host.
-            make: Returns the request for the process, from the current values.
+            request: The request for the process; the current values are put into it.
             activated: The plugin's implementation of plugreg_activated, or None.
 
         Raises:
             IsolationError: If the process cannot have the types of the hooks.
         """
-        # The threads that listen to the process must not keep the registry alive.
         self._context = ref(context)
-        self._activated = activated
+        self._begin, self._activated = request, activated
         child = self._state.get().child
         if child is None:
             raise self._died(None)
-        child.values = self._around.values()
-        self._begin = make(self._around.mirrored())
         self._send_begin(child)
 
     def release(self) -> None:
@@ -150,34 +143,25 @@ class RemotePlugin:
     def info(self) -> ProcessInfo:
         """Facts on the process, as of now."""
         running = self._state.get()
-        child = running.child
+        child, restarts = running.child, max(running.restarts, 0)
         if child is None or not child.is_usable:
-            return ProcessInfo(pid=None, started=None, restarts=max(running.restarts, 0))
+            return ProcessInfo(pid=None, started=None, restarts=restarts)
         rss, cpu = measure(child.pid)
         return ProcessInfo(
-            pid=child.pid,
-            started=child.started,
-            restarts=max(running.restarts, 0),
-            rss=rss,
-            cpu=cpu,
+            pid=child.pid, started=child.started, restarts=restarts, rss=rss, cpu=cpu
         )
 
     # -- calls -------------------------------------------------------------------------------
 
-    def call_hook(self, row: HookRow, values: Sequence[Any], named: Mapping[str, Any]) -> Any:
+    def call_hook(self, row: HookRow, values: Sequence[Any]) -> Any:
         """Call an implementation, and return its result."""
-        if not named and len(values) == len(row.names):
-            value = row.codec.pack_arguments(values)
-        else:
-            value = pack(row, values, named)
-        return row.codec.unpack_result(self._call(HOOK, row.name, value, row.seconds))
+        value = row.pack(values)
+        return row.codec.unpack_result(run(self._call(HERE, row.name, value, row.seconds)))
 
-    async def acall_hook(
-        self, row: HookRow, values: Sequence[Any], named: Mapping[str, Any], *, is_async: bool
-    ) -> Any:
+    async def acall_hook(self, row: HookRow, values: Sequence[Any], *, is_async: bool) -> Any:
         """Do the same from a coroutine."""
-        value = pack(row, values, named)
-        result = await self._acall(HOOK, row.name, value, row.seconds, is_async=is_async)
+        value, place = row.pack(values), running_loop()
+        result = await self._call(place, row.name, value, row.seconds, is_async=is_async)
         return row.codec.unpack_result(result)
 
     def call_method(self, name: str, value: bytes, *, is_side: bool = False) -> bytes:
@@ -188,143 +172,92 @@ class RemotePlugin:
             value: The bytes of the arguments.
             is_side: Whether the call waits for no other call.
         """
-        return self._call(METHOD, name, value, self.options.timeout, is_side=is_side)
+        return run(self._call(HERE, name, value, self.options.timeout, is_side=is_side))
 
     async def acall_method(self, name: str, value: bytes) -> bytes:
         """Do the same from a coroutine."""
-        return await self._acall(METHOD, name, value, self.options.timeout, is_async=False)
+        return await self._call(running_loop(), name, value, self.options.timeout)
 
     def call_function(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Call a function of a setting; it waits for no other call."""
-        return json.loads(self.call_method(name, pack_call(name, args, kwargs), is_side=True))
+        codec = DataCodec(name)
+        return codec.unpack_result(
+            self.call_method(name, codec.pack_call(args, kwargs), is_side=True)
+        )
 
     # -- the parts ---------------------------------------------------------------------------
 
-    def _call(
-        self, operation: bytes, name: str, value: bytes, timeout: float, *, is_side: bool = False
+    async def _call(
+        self,
+        place: Place,
+        name: str,
+        value: bytes,
+        timeout: float,
+        *,
+        is_async: bool = False,
+        is_side: bool = False,
     ) -> bytes:
         running, callers = self._state.get(), CALLERS.get()
         asking = self._asking(callers)
         while True:
             child = asking or running.child
             if child is None or not child.is_usable:
-                child = self._ensure(running)
+                child = await waits.in_thread(place, partial(self._ensure, running))
             if callers:
                 # Already while it waits for a line, it is waited for.
                 child.callers.append(callers)
             try:
                 # The call that this call is part of, if any, has the other line.
-                is_beside = is_side or (callers and self._is_awaited(child, callers))
-                pool = child.side if is_beside else child.sync
+                is_beside = is_side or (callers and (self, child) in all_waiting(callers))
+                pool = child.more if is_async else child.side if is_beside else child.sync
                 version = self._version(child)
                 try:
-                    line = pool.wait()
+                    line = await waits.free_line(place, pool)
                 except (EOFError, OSError):
                     # It has ended in the meantime, unless this process has too many files open.
                     if child.is_usable:
                         raise
                     continue
-                asked = (operation, name, version, value)
-                return self._exchange(child, pool, line, asked, timeout)
+                asked = (name, version, value, timeout)
+                return await self._exchange(place, child, pool, line, asked)
             finally:
                 if callers:
                     child.callers.remove(callers)
 
-    def _exchange(
+    async def _exchange(
         self,
+        place: Place,
         child: ChildProcess,
         pool: LinePool,
         line: Line,
-        asked: tuple[bytes, str, int, bytes],
-        timeout: float,
+        asked: tuple[str, int, bytes, float],
     ) -> bytes:
         """Send a request and return the answer. A process that gives none is ended."""
+        name, version, value, timeout = asked
         number = next(self._numbers)
-        body = request(number, *asked)
-        deadline = time.monotonic() + timeout
-        try:
-            line.limit(timeout)
-            line.send(body, deadline)
-            frame = line.receive(deadline)
-        except TimeoutError:
-            child.kill(f"a call took longer than {timeout:g} seconds")
-            pool.drop(line)
-            child.ended.wait(2 * GRACE)
-            raise PluginTimeoutError(self.slug, timeout) from None
-        except (EOFError, OSError) as error:
-            pool.drop(line)
-            self._wait_for_end(child, error)
-            raise self._died(child) from None
-        except BaseException:
-            # Ctrl-C: the answer to this call must not become that of the next call.
-            child.kill("a call was interrupted")
-            pool.drop(line)
-            raise
-        pool.put_back(line)
-        child.last_used = time.monotonic()
-        return self._parse(child, frame, number)
-
-    async def _acall(
-        self, operation: bytes, name: str, value: bytes, timeout: float, *, is_async: bool
-    ) -> bytes:
-        running, callers = self._state.get(), CALLERS.get()
-        asking = self._asking(callers)
-        while True:
-            child = asking or running.child
-            if child is None or not child.is_usable:
-                child = await waits.in_thread(partial(self._ensure, running))
-            if callers:
-                child.callers.append(callers)
-            try:
-                is_beside = callers and self._is_awaited(child, callers)
-                pool = child.more if is_async else child.side if is_beside else child.sync
-                version = self._version(child)
-                try:
-                    line = await waits.free_line(pool)
-                except (EOFError, OSError):
-                    if child.is_usable:
-                        raise
-                    continue
-                asked = (operation, name, version, value)
-                return await self._aexchange(child, pool, line, asked, timeout, is_async=is_async)
-            finally:
-                if callers:
-                    child.callers.remove(callers)
-
-    async def _aexchange(
-        self,
-        child: ChildProcess,
-        pool: LinePool,
-        line: Line,
-        asked: tuple[bytes, str, int, bytes],
-        timeout: float,
-        *,
-        is_async: bool,
-    ) -> bytes:
-        """Do the same as `_exchange` from a coroutine."""
-        number = next(self._numbers)
-        body = request(number, *asked)
         deadline = time.monotonic() + timeout
         unsent: list[memoryview] = []
         try:
-            frame = await waits.exchange(line, body, deadline, unsent)
-        except TimeoutError:
-            child.kill(f"a call took longer than {timeout:g} seconds")
-            pool.drop(line)
-            raise PluginTimeoutError(self.slug, timeout) from None
+            body = request(number, name, version, value)
+            frame = await waits.exchange(place, line, body, deadline, unsent)
+            result = self._parse(frame, number)
         except (EOFError, OSError) as error:
             pool.drop(line)
-            if isinstance(error, BrokenFrameError):
-                child.kill(str(error))
+            is_late = isinstance(error, TimeoutError)
+            if is_late:
+                child.kill(f"a call took longer than {timeout:g} seconds")
             else:
-                await waits.ended(child, GRACE)
-                if not child.ended.is_set():
-                    child.kill("it has closed the connection")
-            await waits.ended(child, 2 * GRACE)
-            raise self._died(child) from None
+                await self._end_broken(place, child, error)
+            await waits.called(place, child.on_end, 2 * GRACE)
+            raise (
+                PluginTimeoutError(self.slug, timeout) if is_late else self._died(child)
+            ) from None
         except BaseException:
-            # Cancelled: an async implementation is cancelled, too; a synchronous one continues.
-            if is_async:
+            if place is HERE:
+                # Ctrl-C: the answer to this call must not become that of the next call.
+                child.kill("a call was interrupted")
+            if place is HERE or pool is child.more:
+                # An async implementation is cancelled by that, too.
                 pool.drop(line)
             else:
                 drain = partial(_drain, child, pool, line, deadline, unsent)
@@ -332,35 +265,56 @@ class RemotePlugin:
             raise
         pool.put_back(line)
         child.last_used = time.monotonic()
-        return self._parse(child, frame, number)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
-    def _parse(self, child: ChildProcess, frame: bytes, number: int) -> bytes:
-        """Return the value of an answer. Raises the plugin's exception."""
+    def _parse(self, frame: bytes, number: int) -> bytes | Exception:
+        """Return the value of an answer, or the plugin's exception."""
         expected = b"%d %b\n" % (number, VALUE)
         if frame.startswith(expected):
             return frame[len(expected) :]
         head, _, value = frame.partition(b"\n")
         if head == b"%d %b" % (number, ERROR):
-            with Guard() as guard:
-                error = error_from_data(self.slug, json.loads(value))
-            if guard.error is None:
-                raise error
-        child.kill("it has written what is no answer of the protocol")
-        child.ended.wait(2 * GRACE)
-        raise self._died(child)
+            with Guard():
+                return error_from_data(self.slug, json.loads(value))
+        raise BrokenFrameError("it has written what is no answer of the protocol")
+
+    async def _end_broken(self, place: Place, child: ChildProcess, error: Exception) -> None:
+        """Kill a process whose line is of no use any more, unless it is ending by itself."""
+        reason = str(error)
+        if not isinstance(error, BrokenFrameError):
+            await waits.called(place, child.on_end, GRACE)
+            reason = "it has closed the connection"
+        if not child.ended.is_set():
+            child.kill(reason)
 
     def _version(self, child: ChildProcess) -> int:
         """Return the version of the values that hold now; they are sent if they are new."""
-        values = self._around.values()
+        values = self._values()
         if _are_known(values, child):
             return child.version
         with child.updating:
             if not _are_known(values, child):
                 child.version += 1
-                child.send_values(child.version, pickle.dumps(self._around.mirrored()))
+                child.send_values(child.version, pickle.dumps(self._mirrored()))
                 # Only now: a call that finds them known is not to begin with the version before.
                 child.values = values
             return child.version
+
+    def _values(self) -> tuple[object, object]:
+        """Return stored settings and metadata: the same objects as long as they are the same."""
+        parts = self._parts()
+        return parts.settings.stored(self.slug), parts.plugin_rows.metadata_of(self.slug)
+
+    def _mirrored(self) -> Mirrored:
+        """Return the same as they are sent."""
+        parts = self._parts()
+        stored = parts.settings.stored(self.slug)
+        values = {
+            user: {k: tuple(v) for k, v in own.items()} for user, own in stored.values.items()
+        }
+        return Mirrored(stored.version, values, parts.plugin_rows.metadata(self.slug))
 
     def _asking(self, callers: Callers) -> ChildProcess | None:
         """Return the process that waits for the calling code, None if it is not the plugin's.
@@ -372,17 +326,6 @@ class RemotePlugin:
             raise self._died(found)
         return found
 
-    def _is_awaited(self, child: ChildProcess, callers: Callers) -> bool:
-        """Return whether a call of the process waits, over any others, for the calling code."""
-        return (self, child) in all_waiting(callers)
-
-    def _wait_for_end(self, child: ChildProcess, error: BaseException) -> None:
-        if isinstance(error, BrokenFrameError):
-            child.kill(str(error))
-        elif not child.ended.wait(GRACE):
-            child.kill("it has closed the connection")
-        child.ended.wait(2 * GRACE)
-
     def _died(self, child: ChildProcess | None) -> PluginDiedError:
         if child is None:
             return PluginDiedError(self.slug, reason="it has ended before the call")
@@ -390,7 +333,7 @@ class RemotePlugin:
         return PluginDiedError(
             self.slug,
             exitcode=code if code is not None and code >= 0 else None,
-            signal=child.signal_number,
+            signal=-code if code is not None and code < 0 else None,
             stderr=self._scrub(child.stderr),
             reason=child.reason,
         )
@@ -417,13 +360,10 @@ class RemotePlugin:
                 child.kill("it does not load the plugin any more")
                 reason = [row["message"] for row in description["failures"]][-1:]
                 raise self._not_again("loaded", "".join(map(str, reason)))
-            child.values = self._around.values()
-            self._begin = self._begin._replace(mirrored=self._around.mirrored())
             try:
                 self._send_begin(child)
                 if self._activated is not None:
-                    value = pack(self._activated, (), {})
-                    self._first_call(child, HOOK, self._activated.name, value)
+                    self._first_call(child, self._activated.name, self._activated.pack(()))
             except BaseException as error:
                 child.kill("it cannot be activated again")
                 # Other exceptions do not concern the process, and would start one at each call.
@@ -447,7 +387,7 @@ class RemotePlugin:
             memory=options.memory,
         )
         try:
-            answered = self._first_call(child, LOAD, "plugin", pickle.dumps(self._load))
+            answered = self._first_call(child, LOAD, pickle.dumps(self._load))
             description: dict[str, Any] = json.loads(answered)
             child.note_pid(int(description["pid"]))
         except BaseException as error:
@@ -463,19 +403,21 @@ class RemotePlugin:
 
     def _send_begin(self, child: ChildProcess) -> None:
         assert self._begin is not None
-        faults = json.loads(self._first_call(child, BEGIN, "plugin", pickle.dumps(self._begin)))
+        child.values = self._values()
+        self._begin = self._begin._replace(mirrored=self._mirrored())
+        faults = json.loads(self._first_call(child, BEGIN, pickle.dumps(self._begin)))
         if faults:
             raise IsolationError(self.slug, "; ".join(map(str, faults)))
 
-    def _first_call(self, child: ChildProcess, operation: bytes, name: str, value: bytes) -> bytes:
+    def _first_call(self, child: ChildProcess, name: str, value: bytes) -> bytes:
         """Make a call of the activation, which nobody else can make at this time."""
         try:
-            line = child.sync.wait()
+            line = run(waits.free_line(HERE, child.sync))
         except EOFError as error:
-            self._wait_for_end(child, error)
+            run(self._end_broken(HERE, child, error))
             raise self._died(child) from None
-        asked = (operation, name, 0, value)
-        return self._exchange(child, child.sync, line, asked, self.options.start_timeout)
+        asked = (name, 0, value, self.options.start_timeout)
+        return run(self._exchange(HERE, child, child.sync, line, asked))
 
     # -- messages of the process -------------------------------------------------------------
 
@@ -485,7 +427,7 @@ class RemotePlugin:
 
     def _scrub(self, text: str) -> str:
         with Guard():
-            return self._around.scrubber().text(text)
+            return self._parts().settings.scrubber(self.slug).text(text)
         return ""
 
     def _ended(self, child: ChildProcess) -> None:
@@ -500,23 +442,41 @@ class RemotePlugin:
         else:
             reason = "it asks for too much at once; does a hook of its own call itself?"
             error = error_to_data(IsolationError(self.slug, reason))
-            child.send(json.dumps({"reply": message["ask"], "error": error}).encode())
+            child.send(dump("", RESULT, {"reply": message["ask"], "error": error}))
 
     def _answer(self, child: ChildProcess, message: Mapping[str, Any]) -> None:
         # A caller that waits for this process waits for the answer, too.
         CALLERS.set(frozenset({(self, child)}.union(*list(child.callers))))
-        reply: dict[str, Any] = {"reply": message["ask"]}
+        reply = {"reply": message["ask"]}
         with Guard() as guard:
-            context = None if self._context is None else self._context()
-            reply["value"] = carry_out(message, context, self.options, self._around)
-            reply["version"] = self._version(child)
-            data = dump(str(message["what"]), RESULT, reply)
+            what = message["what"]
+            value = self._carry_out(what, message["arguments"])
+            data = dump(what, RESULT, {**reply, "value": value, "version": self._version(child)})
         if guard.error is not None:
-            data = json.dumps(
-                {"reply": message["ask"], "error": error_to_data(guard.error)}
-            ).encode()
+            data = dump("", RESULT, {**reply, "error": error_to_data(guard.error)})
         child.asks.release()
         child.send(data)
+
+    def _carry_out(self, what: str, arguments: dict[str, Any]) -> Any:
+        """Carry out a request of the plugin, which may be anything; return the answer as data.
+
+        Raises IsolationError if the host does not allow it, and ValueNotSentError if the answer is
+        no data.
+        """
+        context = self._context()
+        if context is None:
+            raise PluginNotActiveError(self.slug, "loaded")
+        if what in _WRITES:
+            getattr(context, what)(**arguments)
+            return None
+        if what != "call_host":
+            raise ValueError(f"{what!r} cannot be asked for")
+        hook = str(arguments["hook"])
+        if hook not in self.options.allowed_hooks:
+            reason = f"it may not call hook {hook!r}; the host allows it with may_call="
+            raise IsolationError(self.slug, reason)
+        results = self._parts().calling.dispatch.call(hook, **arguments["arguments"])
+        return to_data(hook, RESULT, results)
 
 
 def _are_known(values: tuple[object, object], child: ChildProcess) -> bool:
@@ -536,10 +496,9 @@ def _drain(
     A process that has none is killed.
     """
     try:
-        line.limit(max(deadline - time.monotonic(), 0.001))
-        for data in unsent:
-            line.send_data(data, deadline)
-        line.receive(deadline)
+        for data in list(unsent):
+            run(waits.send(HERE, line, data, deadline, []))
+        run(waits.receive(HERE, line, deadline))
     except TimeoutError:
         child.kill("a call that was cancelled did not end")
         pool.drop(line)

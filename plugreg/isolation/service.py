@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-import json
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,24 +13,21 @@ from plugreg._support.guard import Guard, plain
 from plugreg.exceptions import IsolationError
 from plugreg.hooks import HookFinder
 from plugreg.isolation.codec import codec_of
-from plugreg.isolation.description import Capable, describe_hooks, describe_plugin
+from plugreg.isolation.description import (
+    Answer,
+    Capable,
+    answering,
+    describe_hooks,
+    describe_plugin,
+)
 from plugreg.isolation.faults import failure_to_data
 from plugreg.isolation.link import HostLink
-from plugreg.isolation.protocol import HOOK, BeginRequest, LoadRequest, Mirrored, TypeReader
-from plugreg.records import EMPTY, LoadedPlugin, PluginSpec
+from plugreg.isolation.protocol import BeginRequest, LoadRequest, Mirrored, TypeReader
+from plugreg.records import LoadedPlugin, PluginSpec
 
 if TYPE_CHECKING:
     from plugreg.isolation.codec import Codec
-
-Answer = Callable[[bytes], bytes]
-"""Takes the bytes of arguments, and returns those of the result."""
-
-AsyncAnswer = Callable[[bytes], Awaitable[bytes]]
-
-
-def dump(data: Any) -> bytes:
-    """Return data as JSON."""
-    return json.dumps(data).encode()
+    from plugreg.isolation.surroundings import RemoteContext
 
 
 class Limits(NamedTuple):
@@ -79,25 +74,22 @@ class Limits(NamedTuple):
 
 
 class PluginService:
-    """A plugin, and the requests of the host to it.
+    """A plugin, and the functions that the host calls.
 
     It has no plugin before :meth:`load`, and answers no call before :meth:`begin`.
 
     Attributes:
-        hooks: Functions for calls of synchronous implementations, by attribute.
-        async_hooks: The same for async implementations.
-        methods: Functions for calls of mixins' methods, by name.
+        functions: Functions for calls, by the name of an implementation or ``mixin.method``.
     """
 
-    def __init__(self, link: HostLink) -> None:
+    def __init__(self, link: HostLink, send_logs: Callable[[], object]) -> None:
         self._link: Final = link
+        self._send_logs: Final = send_logs
         self._loaded: LoadedPlugin | None = None
-        self._functions: dict[str, Callable[..., Any]] = {}
+        self._hooks: dict[str, Callable[..., Any]] = {}
         self._capable: Capable | None = None
-        self._context: Any = None
-        self.hooks: Final[dict[bytes, Answer]] = {}
-        self.async_hooks: Final[dict[bytes, AsyncAnswer]] = {}
-        self.methods: Final[dict[str, Answer]] = {}
+        self._context: RemoteContext | None = None
+        self.functions: Final[dict[bytes, Answer]] = {}
 
     def load(self, request: LoadRequest) -> dict[str, Any]:
         """Import and construct the plugin, and describe it."""
@@ -123,75 +115,35 @@ class PluginService:
             return found | {"held": {"state": held.state, "reason": held.reason}}
         self._loaded, self._capable = loaded, capable
         found["failures"] += map(failure_to_data, loaded.failures)
-        hooks, self._functions = describe_hooks(finder.find(loaded.plugin))
-        self.methods.update(capable.answers(loaded.plugin, {}))
+        hooks, self._hooks = describe_hooks(finder.find(loaded.plugin))
+        self.functions.update(capable.answers(loaded.plugin, {}))
         return found | {"hooks": hooks} | describe_plugin(loaded, capable)
 
-    def begin(self, request: BeginRequest, send_logs: Callable[[], object]) -> list[str]:
+    def begin(self, request: BeginRequest) -> list[str]:
         """Get ready for calls; return faults of values that cannot be sent, as sentences."""
         assert self._loaded is not None
         assert self._capable is not None
         faults: list[str] = []
-        codecs: dict[tuple[bytes, str], Codec] = {}
-        for place, (kind, data) in request.signatures.items():
+        codecs: dict[str, Codec] = {}
+        for name, (kind, data) in request.signatures.items():
             with Guard() as guard:
                 signature = TypeReader(data, request.files).load()
-                codecs[place] = codec_of(kind, signature)  # type: ignore[arg-type]
+                codecs[name] = codec_of(kind, signature)  # type: ignore[arg-type]
             if guard.error is not None:
                 faults.append(
-                    f"the types of {place[1]!r} cannot be imported in its process "
+                    f"the types of {name!r} cannot be imported in its process "
                     f"({plain(str(guard.error))}); put them into a module that it can import"
                 )
-        for name, function in self._functions.items():
-            codec = codecs.get((HOOK, name))
-            if codec is None:
-                continue
-            if inspect.iscoroutinefunction(function):
-                self.async_hooks[name.encode()] = _async_answer(function, codec)
-            else:
-                self.hooks[name.encode()] = _answer(function, codec)
+        for name, function in self._hooks.items():
+            if name in codecs:
+                self.functions[name.encode()] = answering(function, codecs[name])
         from plugreg.isolation.surroundings import open_context
 
-        self._context = open_context(self._loaded, self._link, request, send_logs)
-        self.methods.update(self._capable.answers(self._loaded.plugin, codecs))
+        self._context = open_context(self._loaded, self._link, request, self._send_logs)
+        self.functions.update(self._capable.answers(self._loaded.plugin, codecs))
         return faults
 
     def update(self, mirrored: Mirrored) -> None:
         """Take in the values that hold in the host now."""
         if self._context is not None:
             self._context.take(mirrored)
-
-
-def _answer(function: Callable[..., Any], codec: Codec) -> Answer:
-    unpack, pack = _unpacker(codec), codec.pack_result
-
-    def call(value: bytes) -> bytes:
-        values, named = unpack(value)
-        return pack(function(*values, **named))
-
-    return call
-
-
-def _async_answer(function: Callable[..., Any], codec: Codec) -> AsyncAnswer:
-    unpack, pack = _unpacker(codec), codec.pack_result
-
-    async def call(value: bytes) -> bytes:
-        values, named = unpack(value)
-        return pack(await function(*values, **named))
-
-    return call
-
-
-def _unpacker(codec: Codec) -> Callable[[bytes], tuple[Sequence[Any], Mapping[str, Any]]]:
-    """Return a function that returns the arguments of a call, by place and by name."""
-    unpack = codec.unpack_arguments
-
-    def unpack_call(value: bytes) -> tuple[Sequence[Any], Mapping[str, Any]]:
-        if value[:1] != b"{":
-            return unpack(value), EMPTY
-        # It names its arguments, because some were left out.
-        head, _, data = value.partition(b"\n")
-        names = json.loads(head)["names"]
-        return (), dict(zip(names, unpack(data, names), strict=True))
-
-    return unpack_call

@@ -8,64 +8,36 @@ import pickle
 import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
-from plugreg._support.frozen import Frozen
 from plugreg._support.guard import Guard
 from plugreg.exceptions import IsolationError, ValueNotSentError
 from plugreg.hooks import PluginManager
-from plugreg.isolation.codec import OwnCodec, Signature, codec_of
-from plugreg.isolation.data import report_to_data
+from plugreg.isolation.codec import Codec, Kind, Signature, codec_of
 from plugreg.isolation.protocol import BeginRequest, Mirrored
-from plugreg.isolation.remote import RemotePlugin
 from plugreg.isolation.running import HookRow
-from plugreg.isolation.standin import TypedMethod
-from plugreg.records import LoadReport
-
-if TYPE_CHECKING:
-    from plugreg._lifecycle.binding import BoundContext
 
 
-class Opening(Frozen, kw_only=False):
-    """The preparation of an isolated plugin for service, once it has a context."""
+def begin_request(
+    slug: str, codecs: Mapping[str, Codec], overrides: Mapping[str, Any]
+) -> BeginRequest:
+    """Return the request with the types of a plugin's functions; it has no values yet.
 
-    remote: RemotePlugin
-    refusals: list[str]
-    signatures: Mapping[tuple[bytes, str], tuple[str, Any]]
-    overrides: Mapping[str, Any]
-    activated: list[HookRow]
-
-    def run(self, context: BoundContext) -> None:
-        """Send the types and values. Raises IsolationError."""
-        slug = self.remote.slug
-        if self.refusals:
-            raise IsolationError(slug, "; ".join(self.refusals))
-        signatures, files = {}, {}
-        for place, (kind, signature) in self.signatures.items():
-            try:
-                signatures[place] = kind, pickle.dumps(signature)
-            except Exception as error:  # noqa: BLE001 - as above
-                raise IsolationError(
-                    slug,
-                    f"the types of {place[1]!r} have no names that its process could import "
-                    f"({error}); put them at the top of a module",
-                ) from None
-            kinds = [*signature.arguments.values(), signature.result]
-            files.update(_files(kinds))
-
-        def make(mirrored: Mirrored) -> BeginRequest:
-            return BeginRequest(signatures, files, self.overrides, mirrored)
-
-        self.remote.begin(context, make, next(iter(self.activated), None))
-
-
-class ReportCodec(OwnCodec):
-    """Sends the report on a load."""
-
-    def _dump(self, values: Sequence[Any], names: Sequence[str]) -> bytes:
-        return super()._dump(
-            [report_to_data(v) if type(v) is LoadReport else v for v in values], names
-        )
+    Raises IsolationError for types that have no names.
+    """
+    signatures, files = {}, {}
+    for name, codec in codecs.items():
+        signature = codec.signature
+        try:
+            signatures[name] = codec.kind, pickle.dumps(signature)
+        except Exception as error:  # noqa: BLE001 - pickle raises whatever the type does
+            raise IsolationError(
+                slug,
+                f"the types of {name!r} have no names that its process could import "
+                f"({error}); put them at the top of a module",
+            ) from None
+        files.update(_files([*signature.arguments.values(), signature.result]))
+    return BeginRequest(signatures, files, overrides, Mirrored(None, {}, {}))
 
 
 def signature_of(row: Mapping[str, Any], manager: PluginManager) -> Signature:
@@ -74,13 +46,9 @@ def signature_of(row: Mapping[str, Any], manager: PluginManager) -> Signature:
     arguments, optional = row["arguments"], row["optional"]
     if spec is None:
         return Signature(name=row["hook"], arguments=dict.fromkeys([*arguments, *optional], Any))
-    hints, known = _hints(spec), inspect.signature(spec).parameters
+    known = inspect.signature(spec).parameters
     names = [*arguments, *(name for name in optional if name in known)]
-    return Signature(
-        name=row["hook"],
-        arguments={name: hints.get(name, Any) for name in names},
-        result=_awaited(hints.get("return", Any)),
-    )
+    return _signature(row["hook"], spec, names)
 
 
 def unsendable(row: HookRow, hook: str, history: Iterable[Mapping[str, object]]) -> Iterable[str]:
@@ -93,9 +61,22 @@ def unsendable(row: HookRow, hook: str, history: Iterable[Mapping[str, object]])
             yield f"an earlier call of the historic hook {hook!r} cannot be sent: {error}"
 
 
-def typed_method(
-    cls: type, full: str, name: str, codec: Any
-) -> tuple[TypedMethod, Signature] | None:
+class TypedMethod:
+    """How a method of the host's mixin is called: its signature, without self, and its codec."""
+
+    def __init__(self, signature: inspect.Signature, codec: Codec) -> None:
+        self._signature = signature
+        self.codec: Final = codec
+        self.unpack_result: Final = codec.unpack_result
+
+    def pack_call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+        """Return the bytes of a call. Raises TypeError and ValueNotSentError."""
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return self.codec.pack_arguments([*bound.arguments.values()])
+
+
+def typed_method(cls: type, full: str, name: str, kind: Kind) -> TypedMethod | None:
     """Return how a method of a host's class is called, None where its arguments have no names."""
     function = inspect.getattr_static(cls, name, None)
     if not inspect.isfunction(function):
@@ -103,13 +84,17 @@ def typed_method(
     parameters = [*inspect.signature(function).parameters.values()][1:]
     if any(item.kind in (item.VAR_POSITIONAL, item.VAR_KEYWORD) for item in parameters):
         return None
+    signature = _signature(full, function, [item.name for item in parameters])
+    return TypedMethod(inspect.Signature(parameters), codec_of(kind, signature))
+
+
+def _signature(name: str, function: Callable[..., Any], arguments: Iterable[str]) -> Signature:
     hints = _hints(function)
-    signature = Signature(
-        name=full,
-        arguments={item.name: hints.get(item.name, Any) for item in parameters},
+    return Signature(
+        name=name,
+        arguments={argument: hints.get(argument, Any) for argument in arguments},
         result=_awaited(hints.get("return", Any)),
     )
-    return TypedMethod(inspect.Signature(parameters), codec_of(codec, signature)), signature
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

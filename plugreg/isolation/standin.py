@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
-import json
 import keyword
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from plugreg.exceptions import IsolationError
 from plugreg.hooks import ASYNC_TWIN
-from plugreg.isolation.data import pack_call
+from plugreg.isolation.data import DataCodec
 from plugreg.isolation.remote import RemotePlugin
-from plugreg.isolation.running import HookRow
+from plugreg.isolation.running import ABSENT, HookRow
 from plugreg.isolation.setting_data import definitions_from_data
+from plugreg.isolation.signatures import TypedMethod
 from plugreg.mixins import MixinSpec
 from plugreg.plugin import Plugin
-from plugreg.records import EMPTY
-
-if TYPE_CHECKING:
-    from plugreg.isolation.codec import Codec
 
 REMOTE: Final = "_plugreg_remote"
 FOLDERS: Final = "_plugreg_folders"
@@ -28,9 +23,6 @@ FOLDERS: Final = "_plugreg_folders"
 
 _MARKS: Final = ("optionalhook", "tryfirst", "trylast", "before", "after")
 """The options of an implementation that count in the host."""
-
-_ABSENT: Final = object()
-"""Placeholder of an argument that a call does not pass."""
 
 
 class StandIn:
@@ -41,14 +33,6 @@ class StandIn:
 
     def __repr__(self) -> str:
         return f"<stand-in for the isolated plugin {self._plugreg_remote.slug!r}>"
-
-
-class TypedMethod:
-    """How a method of the host's mixin is called: its signature, without self, and its codec."""
-
-    def __init__(self, signature: inspect.Signature, codec: Codec) -> None:
-        self.signature: Final = signature
-        self.codec: Final = codec
 
 
 def make_stand_in(
@@ -79,7 +63,8 @@ def make_stand_in(
     for key, names in description["methods"].items():
         for name in names:
             full = f"{key}.{_checked(remote.slug, name)}"
-            body[name] = _method(full, typed.get(full), is_async=full in coroutines)
+            codec = typed.get(full) or DataCodec(full)
+            body[name] = _method(full, codec, is_async=full in coroutines)
     for row in description["hooks"]:
         for name in (row["name"], *row["arguments"], *row["optional"]):
             _checked(remote.slug, name)
@@ -118,42 +103,24 @@ def _without_bases_of_others(bases: Sequence[type]) -> list[type]:
 
 _SOURCE: Final = """
 def implementation(self{parameters}):
-    return call(self, ({names}))
+    return self._plugreg_remote.call_hook(__row, ({names}))
 async def async_implementation(self{parameters}):
-    return await acall(self, ({names}))
+    return await self._plugreg_remote.acall_hook(__row, ({names}), is_async=__is_async)
 """
 """pluggy reads the arguments of a function off its code."""
 
 
 def _hook(row: HookRow, told: Mapping[str, Any]) -> Callable[..., Any]:
     """Return a function with the arguments and the marks of the plugin's implementation."""
-    names = [*told["arguments"], *told["optional"]]
     is_async = bool(told["is_async"])
     # Only whether there is a default matters: the plugin's own is used where none is sent.
-    optional = frozenset(told["optional"])
     source = _SOURCE.format(
         parameters="".join(
-            f", {name}=absent" if name in optional else f", {name}" for name in names
+            f", {name}=__absent" if name in row.optional else f", {name}" for name in row.names
         ),
-        names="".join(f"{name}, " for name in names),
+        names="".join(f"{name}, " for name in row.names),
     )
-
-    def split(values: tuple[Any, ...]) -> tuple[Sequence[Any], Mapping[str, Any]]:
-        found = dict(zip(names, values, strict=True))
-        given = {name: found[name] for name in row.names if found[name] is not _ABSENT}
-        return ([*given.values()], EMPTY) if len(given) == len(row.names) else ((), given)
-
-    def call(self: StandIn, values: tuple[Any, ...]) -> Any:
-        if not optional:
-            return self._plugreg_remote.call_hook(row, values, EMPTY)
-        return self._plugreg_remote.call_hook(row, *split(values))
-
-    async def acall(self: StandIn, values: tuple[Any, ...]) -> Any:
-        remote = self._plugreg_remote
-        given, named = split(values) if optional else (values, EMPTY)
-        return await remote.acall_hook(row, given, named, is_async=is_async)
-
-    made: dict[str, Any] = {"call": call, "acall": acall, "absent": _ABSENT}
+    made: dict[str, Any] = {"__row": row, "__is_async": is_async, "__absent": ABSENT}
     exec(compile(source, f"<{__name__}>", "exec"), made)  # noqa: S102 - of identifiers alone
     function = made["async_implementation" if is_async else "implementation"]
     if not is_async:
@@ -164,21 +131,14 @@ def _hook(row: HookRow, told: Mapping[str, Any]) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
-def _method(full: str, typed: TypedMethod | None, *, is_async: bool) -> Callable[..., Any]:
-    def packed(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
-        if typed is None:
-            return pack_call(full, args, kwargs)
-        bound = typed.signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        return typed.codec.pack_arguments([*bound.arguments.values()])
-
-    unpack = json.loads if typed is None else typed.codec.unpack_result
+def _method(full: str, codec: DataCodec | TypedMethod, *, is_async: bool) -> Callable[..., Any]:
+    pack, unpack = codec.pack_call, codec.unpack_result
 
     def method(self: StandIn, /, *args: Any, **kwargs: Any) -> Any:
-        return unpack(self._plugreg_remote.call_method(full, packed(args, kwargs)))
+        return unpack(self._plugreg_remote.call_method(full, pack(args, kwargs)))
 
     async def amethod(self: StandIn, /, *args: Any, **kwargs: Any) -> Any:
-        return unpack(await self._plugreg_remote.acall_method(full, packed(args, kwargs)))
+        return unpack(await self._plugreg_remote.acall_method(full, pack(args, kwargs)))
 
     setattr(method, ASYNC_TWIN, amethod)
     made = amethod if is_async else method

@@ -1,38 +1,76 @@
-"""Waiting for lines and frames in a coroutine, on asyncio or trio, without a thread.
+"""Waiting for lines and frames: in a thread, or in a coroutine on asyncio or trio without a thread.
 
-A loop without ``add_reader``, such as the default loop of Windows, has a thread wait.
+A call is written once, as a coroutine. In a thread it runs to its end at once, because nothing
+there suspends it. An event loop without ``add_reader``, such as the default loop of Windows, has a
+thread wait.
 """
 
 from __future__ import annotations
 
 import select
 import socket
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import count
-from threading import Thread
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from plugreg._calls.aio._loops import Loop, TrioLoop, running_loop
-from plugreg.isolation.frames import Line, pack
+from plugreg._calls.aio._loops import Loop
+from plugreg.isolation.frames import Line, pack, run
 from plugreg.isolation.lines import LinePool
-
-if TYPE_CHECKING:
-    from plugreg.isolation.process import ChildProcess
 
 T = TypeVar("T")
 
+_LONGEST_WAIT: Final = 3_600.0
+"""Seconds of a single wait; poll(2) takes no more than some weeks."""
 
-async def free_line(pool: LinePool) -> Line:
+
+class ThisThread:
+    """The operations of an event loop, for a thread that waits itself."""
+
+    event = threading.Event
+
+    def soon(self, callback: Callable[[], object]) -> None:
+        """Call a function."""
+        callback()
+
+    async def wait(self, event: Any, seconds: float | None, *, shielded: bool) -> None:  # noqa: ARG002
+        """Wait for an event, or so many seconds."""
+        event.wait(seconds)
+
+    async def until_ready(self, sock: socket.socket, seconds: float, *, writing: bool) -> None:
+        """Wait until a socket can be read, or written, or so many seconds."""
+        seconds = max(min(seconds, _LONGEST_WAIT), 0)
+        if not hasattr(select, "poll"):
+            select.select([] if writing else [sock], [sock] if writing else [], [], seconds)
+            return
+        poll = select.poll()
+        poll.register(sock, select.POLLOUT if writing else select.POLLIN)
+        poll.poll(seconds * 1000)
+
+
+HERE: Final = ThisThread()
+"""The calling thread."""
+
+Place = ThisThread | Loop
+"""Where a call waits."""
+
+
+async def free_line(place: Place, pool: LinePool) -> Line:
     """Return a line of a pool as soon as a line is free. Raises EOFError if the pool is closed."""
-    loop = running_loop()
-    arrived = loop.event()
+    try:
+        # Nearly always a line is free.
+        return pool.idle.pop()
+    except IndexError:
+        pass
+    arrived = place.event()
     found: list[Line | None] = []
 
     def take(line: Line | None) -> None:
         found.append(line)
-        loop.soon(arrived.set)
+        place.soon(arrived.set)
 
     def give_up(line: Line | None) -> None:
         pool.give_up(take)
@@ -42,70 +80,90 @@ async def free_line(pool: LinePool) -> Line:
 
     if pool.connects:
         # A connection is waited for, and a process may take its time.
-        line = await in_thread(partial(pool.take, take), give_up)
+        line = await in_thread(place, partial(pool.take, take), give_up)
     else:
         line = pool.take(take)
-    if line is not None:
-        return line
-    try:
-        await loop.wait(arrived, None, shielded=False)
-    except BaseException:
-        give_up(None)
-        raise
-    if found[0] is None:
+    if line is None:
+        try:
+            await place.wait(arrived, None, shielded=False)
+        except BaseException:
+            give_up(None)
+            raise
+        line = found[0]
+    if line is None:
         raise EOFError
-    return found[0]
+    return line
 
 
-async def exchange(line: Line, body: bytes, deadline: float, unsent: list[memoryview]) -> bytes:
+async def exchange(
+    place: Place, line: Line, body: bytes, deadline: float, unsent: list[memoryview]
+) -> bytes:
     """Send a frame and return the next frame that arrives.
 
     Args:
-        line: The line.
+        place: Where to wait.
+        line: The line, whose socket does not block.
         body: The content of the frame.
         deadline: The end of all this, by ``time.monotonic``.
         unsent: Gets what is left to be sent, for a coroutine that is cancelled in between.
 
     Raises:
-        TimeoutError: At the deadline. Others are those of `Line.receive`.
+        TimeoutError: At the deadline. Others are those of `Line.receive_some`.
     """
-    loop, sock = running_loop(), line.sock
-    data = memoryview(pack(body))
-    sock.setblocking(False)
-    try:
-        while data:
-            unsent[:] = [data]
-            try:
-                data = data[sock.send(data) :]
-            except BlockingIOError:
-                await _until_ready(loop, sock, deadline, writing=True)
-        unsent.clear()
-        while True:
-            frame = line.received()
-            if frame is not None:
-                return frame
-            await _until_ready(loop, sock, deadline, writing=False)
-    finally:
-        sock.setblocking(True)
+    await send(place, line, memoryview(pack(body)), deadline, unsent)
+    return await receive(place, line, deadline)
 
 
-async def ended(child: ChildProcess, seconds: float) -> None:
-    """Wait until nothing of a process is left, or so many seconds."""
-    loop = running_loop()
-    done = loop.event()
-    child.on_end(partial(loop.soon, done.set))
-    await loop.wait(done, seconds, shielded=False)
+async def send(
+    place: Place, line: Line, data: memoryview, deadline: float, unsent: list[memoryview]
+) -> None:
+    """Send a packed frame, or the rest of it. Raises as `exchange` does."""
+    while data:
+        unsent[:] = [data]
+        try:
+            data = data[line.sock.send(data) :]
+        except BlockingIOError:
+            await _until_ready(place, line.sock, deadline, writing=True)
+        if data and time.monotonic() > deadline:
+            raise TimeoutError
+    unsent.clear()
 
 
-async def in_thread(function: Callable[[], T], give_up: Callable[[T], object] | None = None) -> T:
-    """Return the result of a function that runs in a thread of its own.
+async def receive(place: Place, line: Line, deadline: float) -> bytes:
+    """Return the next frame. Raises as `exchange` does."""
+    frame = line.feed(b"")
+    while frame is None:
+        # Also after the deadline: this process may have been paused, and the frame is there.
+        await _until_ready(place, line.sock, deadline, writing=False)
+        with suppress(BlockingIOError):
+            frame = line.receive_some()
+        if frame is None and time.monotonic() > deadline:
+            raise TimeoutError
+    return frame
+
+
+async def called(
+    place: Place, register: Callable[[Callable[[], object]], object], seconds: float
+) -> None:
+    """Wait until a function that is registered is called, or so many seconds."""
+    done = place.event()
+    register(partial(place.soon, done.set))
+    await place.wait(done, seconds, shielded=False)
+
+
+async def in_thread(
+    place: Place, function: Callable[[], T], give_up: Callable[[T], object] | None = None
+) -> T:
+    """Return the result of a function that waits, and does not stop an event loop.
 
     Args:
-        function: The function.
+        place: Where to wait.
+        function: The function. An event loop has a thread run it.
         give_up: Takes the result where the coroutine was cancelled meanwhile.
     """
-    loop = running_loop()
-    done = loop.event()
+    if place is HERE:
+        return function()
+    done = place.event()
     results: list[Any] = []
     # Who takes the second turn, the thread or a cancelled coroutine, gives the result up.
     turns = count(1)
@@ -114,17 +172,17 @@ async def in_thread(function: Callable[[], T], give_up: Callable[[T], object] | 
         if next(turns) == 2 and give_up is not None and results[1] is None:
             give_up(results[0])
 
-    def run() -> None:
+    def work() -> None:
         try:
             results.extend((function(), None))
         except BaseException as error:  # noqa: BLE001 - it is raised in the coroutine
             results.extend((None, error))
-        loop.soon(done.set)
+        place.soon(done.set)
         release()
 
-    Thread(target=run, name="plugreg isolation", daemon=True).start()
+    threading.Thread(target=work, name="plugreg isolation", daemon=True).start()
     try:
-        await loop.wait(done, None, shielded=False)
+        await place.wait(done, None, shielded=False)
     except BaseException:
         release()
         raise
@@ -135,17 +193,11 @@ async def in_thread(function: Callable[[], T], give_up: Callable[[T], object] | 
     return result
 
 
-async def _until_ready(loop: Loop, sock: socket.socket, deadline: float, *, writing: bool) -> None:
+async def _until_ready(
+    place: Place, sock: socket.socket, deadline: float, *, writing: bool
+) -> None:
     left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    if isinstance(loop, TrioLoop):
-        await loop.until_ready(sock, left, writing=writing)
-        return
-    ready = loop.event()
     try:
-        with loop.watching(sock, ready.set, writing=writing):
-            await loop.wait(ready, left, shielded=False)
+        await place.until_ready(sock, left, writing=writing)
     except NotImplementedError:
-        places = ([], [sock]) if writing else ([sock], [])
-        await in_thread(partial(select.select, *places, [], left))
+        await in_thread(place, partial(run, HERE.until_ready(sock, left, writing=writing)))

@@ -18,7 +18,7 @@ from plugreg import (
     ValueNotSentError,
     hookspec,
 )
-from plugreg.isolation import Isolated, frames
+from plugreg.isolation import Isolated, frames, waits
 from plugreg.isolation import codec as codecs
 from plugreg.isolation import data as data_module
 
@@ -192,9 +192,9 @@ def test_the_number_of_another_process(host: Any) -> None:
 def test_a_reader_of_drops() -> None:
     """A process that takes a little now and then has the time of one call, and no more."""
     near, far = socket.socketpair()
+    near.setblocking(False)
     with near, far:
         line = frames.Line(near)
-        line.limit(5.0)
 
         def read_slowly() -> None:
             while far.recv(1000):
@@ -203,7 +203,9 @@ def test_a_reader_of_drops() -> None:
         reader = threading.Thread(target=read_slowly)
         reader.start()
         with pytest.raises(TimeoutError):
-            line.send(bytes(50_000_000), time.monotonic() + 0.3)
+            frames.run(
+                waits.exchange(waits.HERE, line, bytes(50_000_000), time.monotonic() + 0.3, [])
+            )
         near.shutdown(socket.SHUT_RDWR)
         near.close()
         reader.join()

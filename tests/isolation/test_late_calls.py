@@ -6,13 +6,15 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from plugreg import CircuitOpenError, PluginDiedError
-from plugreg.isolation import Isolated
+from plugreg.isolation import Isolated, waits
+from plugreg.isolation.frames import run
 
 VICTIM = """
 import os, sys, time
@@ -127,7 +129,7 @@ def test_end_in_the_moment_of_a_call(host: Any) -> None:
 
     def close_late() -> None:
         if not taken:
-            taken.append(child.sync.wait())
+            taken.append(run(waits.free_line(waits.HERE, child.sync)))
         close()
 
     child._close_lines = close_late
@@ -135,8 +137,8 @@ def test_end_in_the_moment_of_a_call(host: Any) -> None:
     end.start()
     assert host.eventually(lambda: taken)
     line = taken[0]
-    line.send(b'99 hook act 0\n["work"]')
-    assert line.receive() == b'99 value\n"None"'
+    sent = waits.exchange(waits.HERE, line, b'99 act 0\n["work"]', time.monotonic() + host.wait, [])
+    assert run(sent) == b'99 value\n["None"]'
     child.sync.put_back(line)
     end.join()
     assert child.ended.is_set()

@@ -6,8 +6,8 @@ Neither is imported unless it runs: the loop of the caller's coroutine is import
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import nullcontext
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -70,18 +70,15 @@ class AsyncioLoop:
         is_plain = seconds is None and not shielded
         return event.wait() if is_plain else self._wait(event, seconds, shielded=shielded)
 
-    @contextmanager
-    def watching(
-        self, sock: socket, ready: Callable[[], object], *, writing: bool
-    ) -> Iterator[None]:
-        """Call a function whenever a socket can be read, or written, for a ``with`` block."""
-        loop = self._loop
+    async def until_ready(self, sock: socket, seconds: float, *, writing: bool) -> None:
+        """Wait until a socket can be read, or written, or so many seconds."""
+        loop, ready = self._loop, self.event()
         watch, forget = loop.add_reader, loop.remove_reader
         if writing:
             watch, forget = loop.add_writer, loop.remove_writer
-        watch(sock, ready)
+        watch(sock, ready.set)
         try:
-            yield
+            await self.wait(ready, seconds, shielded=False)
         finally:
             forget(sock)
 
