@@ -24,6 +24,8 @@ _ADMIN: Final = ("get_admin_source", "get_admin_context")
 _FACTS: Final = ("name", "title", "version", "description", "author", "website", "license")
 """Fields of a loaded plugin that are strings."""
 
+_is_async: Final = inspect.iscoroutinefunction
+
 _NOT_DATA: Final = frozenset({"SETTINGS", "USER_SETTINGS", "PUBLISH_DATE"})
 """Attributes that are sent in another way."""
 
@@ -47,8 +49,7 @@ def describe_hooks(
                 "hook": hook,
                 "arguments": [*impl.argnames],
                 "optional": [*impl.kwargnames],
-                "is_async": inspect.iscoroutinefunction(impl.function)
-                or inspect.isasyncgenfunction(impl.function),
+                "is_async": _is_async(impl.function) or inspect.isasyncgenfunction(impl.function),
                 "is_wrapper": bool(impl.wrapper or impl.hookwrapper),
                 "is_implicit": is_implicit,
                 "options": {
@@ -132,32 +133,25 @@ def describe_plugin(loaded: LoadedPlugin, capable: Capable) -> dict[str, Any]:
     """Return the data for the host's stand-in for the plugin."""
     plugin = loaded.plugin
     cls = plugin if isinstance(plugin, type) else type(plugin)
-    attributes: dict[str, Any] = {}
     settings: dict[str, Any] = {}
-    has_object = not isinstance(plugin, type)
-    if has_object:
-        attributes = capable.attributes_of(plugin)
-        if has_settings(cls):
-            from plugreg.isolation.setting_data import definitions_to_data
+    if has_settings(type(plugin)):
+        from plugreg.isolation.setting_data import definitions_to_data
 
-            settings = definitions_to_data(plugin)
-    methods = capable.methods_of(plugin) if has_object else {}
-    is_plugin = has_object and _is_plugin(plugin)
-    admin = [name for name in _ADMIN if is_plugin and _is_own(plugin, Plugin, name)]
+        settings = definitions_to_data(plugin)
+    is_plugin = _is_plugin(plugin)
+    methods: dict[str, Iterable[str]] = {**capable.methods_of(plugin)}
+    methods["base"] = [name for name in _ADMIN if is_plugin and _is_own(plugin, Plugin, name)]
     return {
-        "class": [cls.__module__, cls.__qualname__],
+        "class": cls.__qualname__,
         "is_plugin": is_plugin,
-        "mixins": capable.keys_of(cls) if has_object else [],
-        "methods": {**methods, "base": admin},
-        "async_methods": [
-            f"{key}.{name}"
+        "mixins": capable.keys_of(type(plugin)),
+        "methods": {
+            key: {name: _is_async(inspect.getattr_static(plugin, name, None)) for name in names}
             for key, names in methods.items()
-            for name in names
-            if inspect.iscoroutinefunction(inspect.getattr_static(plugin, name, None))
-        ],
-        "attributes": attributes,
+        },
+        "attributes": capable.attributes_of(plugin),
         "settings": settings,
-        "folders": [*_folders(plugin)],
+        "folders": _folders(plugin),
         "loaded": {name: getattr(loaded, name) for name in _FACTS}
         | {"published": None if loaded.published is None else loaded.published.isoformat()},
     }
@@ -187,9 +181,10 @@ def _task_methods(plugin: Any) -> list[str]:
     return []
 
 
-def _folders(plugin: Any) -> Iterator[str]:
+def _folders(plugin: Any) -> list[str]:
     with Guard():
-        yield from map(os.path.dirname, package_files(plugin))
+        return [os.path.dirname(file) for file in package_files(plugin)]  # noqa: PTH120
+    return []
 
 
 def answering(function: Callable[..., Any], codec: Codec | DataCodec) -> Answer:
@@ -204,7 +199,7 @@ def answering(function: Callable[..., Any], codec: Codec | DataCodec) -> Answer:
         args, kwargs = unpack(value)
         return pack(await function(*args, **kwargs))
 
-    return answer_later if inspect.iscoroutinefunction(function) else answer
+    return answer_later if _is_async(function) else answer
 
 
 def _method(plugin: Any, name: str) -> Callable[..., Any]:

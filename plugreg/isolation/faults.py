@@ -13,6 +13,9 @@ from plugreg.records import PluginFailure, Stage
 
 _LONGEST_TRACEBACK: Final = 50_000
 
+_STRINGS: Final = ("message", "subject", "exception_type", "traceback", "place")
+"""Fields of a failure record."""
+
 _REFUSAL: Final = ("plugreg.mixins.validation", "ValidationFault")
 """Module and name of the exception that is an answer."""
 
@@ -40,12 +43,7 @@ def error_from_data(slug: str, data: Mapping[str, Any]) -> Exception:
     It is of the same class where that is plugreg's or Python's own, and else a PluginRaisedError.
     Its failure record has the traceback of the plugin's process. Raises for damaged data.
     """
-    explanation = Explanation(
-        cut(plain(data["message"]), LONGEST_MESSAGE),
-        cut(plain(data["exception_type"]), LONGEST_MESSAGE),
-        cut(plain(data["traceback"]), _LONGEST_TRACEBACK),
-        cut(plain(data["place"]), LONGEST_MESSAGE),
-    )
+    explanation = Explanation(**{name: _plain(name, data[name]) for name in Explanation._fields})
     error = _known_error(explanation, data.get("fields"))
     if error is None:
         error = PluginRaisedError(slug, explanation.exception_type, explanation.message)
@@ -77,8 +75,7 @@ def _known_error(explanation: Explanation, fields: Any) -> Exception | None:
 
 def failure_to_data(failure: PluginFailure) -> dict[str, Any]:
     """Return a failure record as data."""
-    names = ("stage", "message", "subject", "exception_type", "traceback", "place", "retry_after")
-    return {name: getattr(failure, name) for name in names}
+    return {name: getattr(failure, name) for name in (*_STRINGS, "stage", "retry_after")}
 
 
 def failures_from_data(slug: str, rows: Iterable[Mapping[str, Any]]) -> tuple[PluginFailure, ...]:
@@ -87,16 +84,16 @@ def failures_from_data(slug: str, rows: Iterable[Mapping[str, Any]]) -> tuple[Pl
         PluginFailure(
             stage=Stage(row["stage"]),
             slug=slug,
-            message=cut(plain(row["message"]), LONGEST_MESSAGE),
-            subject=cut(plain(row["subject"]), LONGEST_MESSAGE),
-            exception_type=_short(row["exception_type"]),
-            traceback=cut(plain(row["traceback"]), _LONGEST_TRACEBACK),
-            place=cut(plain(row["place"]), LONGEST_MESSAGE),
             retry_after=None if row["retry_after"] is None else float(row["retry_after"]),
+            **_strings(row),
         )
         for row in rows
     )
 
 
-def _short(text: str | None) -> str | None:
-    return None if text is None else cut(plain(text), LONGEST_MESSAGE)
+def _strings(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _plain(name, row[name]) for name in _STRINGS if row[name] is not None}
+
+
+def _plain(name: str, text: str) -> str:
+    return cut(plain(text), _LONGEST_TRACEBACK if name == "traceback" else LONGEST_MESSAGE)

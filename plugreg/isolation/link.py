@@ -128,4 +128,6 @@ class HostLink:
             sock = self._connect(message["port"], message["key"]) if is_invited else self._incoming
             self._serve(sock, message["line"])
         elif "reply" in message:
-            self._replies[message["reply"]].put(message)
+            # Nobody waits for the answer to a plugin that has written to this line itself.
+            with suppress(KeyError, TypeError):
+                self._replies[message["reply"]].put(message)

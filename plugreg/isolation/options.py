@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
-from math import isfinite
+from math import inf
 from typing import Any, Literal
 
 from plugreg._support.frozen import Frozen
@@ -52,15 +52,14 @@ class Isolated(Frozen):
     workers: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("timeout", "start_timeout", "idle", "cpu_seconds"):
-            _check_seconds(name, getattr(self, name), may_lack=name in ("idle", "cpu_seconds"))
-        for name, given in (("memory", self.memory), ("workers", self.workers)):
-            if given is None and name == "memory":
+        for name in ("timeout", "start_timeout", "idle", "cpu_seconds", "memory", "workers"):
+            number, is_whole = getattr(self, name), name in ("memory", "workers")
+            if number is None and name in ("idle", "cpu_seconds", "memory"):
                 continue
-            if type(given) is not int:
-                raise TypeError(f"{name}={given!r} is no whole number")
-            if given < 1:
-                raise ValueError(f"{name}={given!r} is less than 1")
+            if type(number) is not int and (is_whole or type(number) is not float):
+                raise TypeError(f"{name}={number!r} is no {'whole ' * is_whole}number")
+            if not 0 < number < inf:
+                raise ValueError(f"{name}={number!r} is no number over 0")
         if self.codec not in ("json", "pickle"):
             raise ValueError(f"codec must be 'json' or 'pickle', not {self.codec!r}")
         if isinstance(self.may_call, str) or not isinstance(self.may_call, Iterable):
@@ -75,15 +74,6 @@ class Isolated(Frozen):
     def allowed_hooks(self) -> frozenset[str]:
         """The names of the host's hooks that the plugin may call."""
         return frozenset(str(getattr(hook, "__name__", hook)) for hook in self.may_call)
-
-
-def _check_seconds(name: str, seconds: object, *, may_lack: bool) -> None:
-    if seconds is None and may_lack:
-        return
-    if type(seconds) not in (int, float):
-        raise TypeError(f"{name}={seconds!r} is no number of seconds")
-    if not (seconds > 0 and isfinite(seconds)):  # type: ignore[operator, arg-type]
-        raise ValueError(f"{name}={seconds!r} is no number of seconds over 0")
 
 
 def parse_isolate(isolate: Any) -> Isolated | Mapping[str, Isolated]:

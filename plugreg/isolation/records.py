@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from plugreg._support.frozen import Frozen
+from plugreg._support.frozen import Frozen, arguments
 
 
 class ProcessInfo(Frozen):
@@ -30,13 +30,8 @@ class ProcessInfo(Frozen):
 
     def as_data(self) -> dict[str, Any]:
         """Return the facts as data for JSON."""
-        return {
-            "pid": self.pid,
-            "started": None if self.started is None else self.started.isoformat(),
-            "restarts": self.restarts,
-            "rss": self.rss,
-            "cpu": self.cpu,
-        }
+        started = None if self.started is None else self.started.isoformat()
+        return arguments(self) | {"started": started}
 
 
 def measure(pid: int | None) -> tuple[int | None, float | None]:

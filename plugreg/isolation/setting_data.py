@@ -20,7 +20,6 @@ from typing import Any, Final
 
 from plugreg._support.guard import safe_str
 from plugreg.isolation.data import to_data
-from plugreg.mixins.settings import SettingsMixin
 from plugreg.settings.declaration import parse_definitions
 from plugreg.settings.definition import CONVERTERS, SettingDefinition, default_of, text_of
 
@@ -41,8 +40,6 @@ def definitions_to_data(plugin: Any) -> dict[str, Any]:
 
     Faults of the declaration are sent too, because the host cannot find them in the data.
     """
-    if not issubclass(type(plugin), SettingsMixin):
-        return {}
     found: dict[str, Any] = {"version": plugin.SETTINGS_VERSION}
     faults: list[str] = []
     for attribute in _ATTRIBUTES:
@@ -60,8 +57,6 @@ def definitions_to_data(plugin: Any) -> dict[str, Any]:
 
 def definition_functions(plugin: Any) -> dict[str, Callable[..., Any]]:
     """Return the functions of a plugin's definitions, by the names that the host calls."""
-    if not issubclass(type(plugin), SettingsMixin):
-        return {}
     found: dict[str, Callable[..., Any]] = {}
     for attribute in _ATTRIBUTES:
         for definition in parse_definitions(getattr(plugin, attribute), attribute)[0].values():

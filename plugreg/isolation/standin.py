@@ -59,12 +59,11 @@ def make_stand_in(
         body[_checked(remote.slug, name)] = value
     if description["settings"]:
         body |= definitions_from_data(description["settings"], remote.call_function)
-    coroutines = set(description["async_methods"])
     for key, names in description["methods"].items():
-        for name in names:
+        for name, is_async in names.items():
             full = f"{key}.{_checked(remote.slug, name)}"
             codec = typed.get(full) or DataCodec(full)
-            body[name] = _method(full, codec, is_async=full in coroutines)
+            body[name] = _method(full, codec, is_async=is_async)
     for row in description["hooks"]:
         for name in (row["name"], *row["arguments"], *row["optional"]):
             _checked(remote.slug, name)
@@ -72,7 +71,8 @@ def make_stand_in(
     bases = [StandIn, *(spec.cls for spec in mixins if spec.cls is not object)]
     if description["is_plugin"]:
         bases.append(Plugin)
-    cls = type(_class_name(description), tuple(_without_bases_of_others(bases)), body)
+    name = str(description["class"]).rpartition(".")[2] or "Isolated"
+    cls = type(name, tuple(_without_bases_of_others(bases)), body)
     # A constructor of the host's mixin is not run: that of the plugin ran in its process.
     stand_in: StandIn = object.__new__(cls)
     vars(stand_in)[REMOTE] = remote
@@ -86,10 +86,6 @@ def _checked(slug: str, name: Any) -> str:
     if not is_name or name.startswith("__") or name in (REMOTE, FOLDERS):
         raise IsolationError(slug, f"{name!r} cannot be the name of a method")
     return str(name)
-
-
-def _class_name(description: Mapping[str, Any]) -> str:
-    return str(description["class"][1]).rpartition(".")[2] or "Isolated"
 
 
 def _without_bases_of_others(bases: Sequence[type]) -> list[type]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from subprocess import Popen
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from plugreg._support.process import GRACE, end, has_ended, signal_group, start, wait_until
 from plugreg.isolation.environments import Program
@@ -39,8 +39,13 @@ _BOOT: Final = (
 )
 
 
-class SystemProcess(Protocol):
-    """A started process, and the sockets to it.
+def _command(program: Program, *places: int) -> list[str]:
+    folder = str(Path(__file__).parent)
+    return [program.python, *program.flags, "-c", _BOOT, folder, *map(str, places)]
+
+
+class GuardedProcess:
+    """A guardian, which has forked the process; see `plugreg.isolation.guardian`.
 
     Attributes:
         popen: The process that was started.
@@ -48,51 +53,6 @@ class SystemProcess(Protocol):
         calls: The socket for the first calls.
         connects: Whether `connect` waits for the process.
     """
-
-    connects: bool
-    popen: Popen[bytes]
-    control: socket.socket
-    calls: socket.socket
-
-    def connect(self, kind: str, send: Send) -> socket.socket:
-        """Return another socket for calls. Raises OSError if the process does not connect."""
-        ...
-
-    def has_started(self, pid: int) -> bool:
-        """Return whether a process is the started process; the plugin names the number."""
-        ...
-
-    def kill(self) -> None:
-        """End it at once, and return before that is done."""
-        ...
-
-    def reap(self, pid: int) -> int:
-        """Wait for its end, end its remaining processes, and return its exit code.
-
-        Args:
-            pid: Number of the process with the plugin.
-        """
-        ...
-
-
-def start_process(program: Program, *, seconds: float, memory: int | None) -> SystemProcess:
-    """Start a process for a plugin. Raises OSError.
-
-    Args:
-        program: The program to start.
-        seconds: Most seconds that it may take to connect.
-        memory: Most bytes of memory, for a system where the process cannot limit itself.
-    """
-    return GuardedProcess(program) if CAN_FORK else ConnectedProcess(program, seconds, memory)
-
-
-def _command(program: Program, *places: int) -> list[str]:
-    folder = str(Path(__file__).parent)
-    return [program.python, *program.flags, "-c", _BOOT, folder, *map(str, places)]
-
-
-class GuardedProcess:
-    """A guardian, which has forked the process; see `plugreg.isolation.guardian`."""
 
     connects = False
 
@@ -110,25 +70,25 @@ class GuardedProcess:
                 raise
 
     def connect(self, kind: str, send: Send) -> socket.socket:
-        """Hand the other end of a pair to the process."""
+        """Return another socket for calls, whose other end the process gets."""
         near, far = socket.socketpair()
         send({"line": kind}, far)
         return near
 
     def has_started(self, pid: int) -> bool:
-        """Return whether a process is of the session that the guardian leads."""
+        """Return whether a process, whose number the plugin names, is of the guardian's session."""
         with suppress(OSError):
             return pid > 0 and os.getsid(pid) == self.popen.pid
         return False
 
     def kill(self) -> None:
-        """Let the guardian end the rest, and itself."""
+        """Let the guardian end the rest, and itself; return before that is done."""
         with suppress(OSError):
             if self.popen.returncode is None:
                 os.kill(self.popen.pid, signal.SIGTERM)
 
     def reap(self, pid: int) -> int:
-        """Wait for the guardian, which ends as the process ended."""
+        """Wait for the guardian, which ends as the process *pid* ended; return the exit code."""
         if not wait_until(lambda: has_ended(self.popen), GRACE):
             self.kill()
             wait_until(lambda: has_ended(self.popen), GRACE)
@@ -141,7 +101,10 @@ class GuardedProcess:
 
 
 class ConnectedProcess:
-    """The process itself, which connects to the host. It leads a session, or is in a job."""
+    """The process itself, which connects to the host. It leads a session, or is in a job.
+
+    It has the attributes and methods of a `GuardedProcess`.
+    """
 
     connects = True
 
@@ -156,7 +119,7 @@ class ConnectedProcess:
             opened.callback(end, self.popen)
             opened.enter_context(stdout)
             opened.enter_context(stderr)
-            self._job = JobObject(self.popen, memory)
+            self._job = _job_of(self.popen, memory)
             with _Invitation(self.popen) as invitation:
                 with stdin:
                     stdin.write(json.dumps(invitation.as_data()).encode())
@@ -165,7 +128,7 @@ class ConnectedProcess:
             opened.pop_all()
 
     def connect(self, kind: str, send: Send) -> socket.socket:
-        """Let the process connect once more."""
+        """Let the process connect once more. Raises OSError if it does not."""
         with _Invitation(self.popen) as invitation:
             send({"line": kind, **invitation.as_data()}, None)
             return invitation.accept(self._seconds)
@@ -233,46 +196,54 @@ class _Invitation:
         return secrets.compare_digest(given, self._key.encode())
 
 
-class JobObject:
-    """On Windows, a job: its processes end when the host, or `close`, closes it.
+def _job_of(popen: Popen[bytes], memory: int | None) -> ExitStack:
+    """Put a process into a job, on Windows; return what ends everything in it.
 
-    Elsewhere nothing: the process leads a group, and limits itself.
+    The job ends with the host, too. Elsewhere the process leads a group, and limits itself.
     """
+    opened = ExitStack()
+    if sys.platform == "win32":
+        import ctypes
+        from ctypes import wintypes
 
-    def __init__(self, popen: Popen[bytes], memory: int | None) -> None:
-        self._close: Callable[[], object] = lambda: None
-        if sys.platform == "win32":
-            import ctypes
-            from ctypes import wintypes
+        class JobLimits(ctypes.Structure):  # JOBOBJECT_EXTENDED_LIMIT_INFORMATION
+            _fields_ = (
+                ("times", ctypes.c_int64 * 2),
+                ("flags", wintypes.DWORD),
+                ("sizes", ctypes.c_size_t * 2),
+                ("processes", wintypes.DWORD),
+                ("affinity", ctypes.c_size_t),
+                ("classes", wintypes.DWORD * 2),
+                ("counters", ctypes.c_uint64 * 6),
+                ("process_memory", ctypes.c_size_t),
+                ("others", ctypes.c_size_t * 3),
+            )
 
-            class JobLimits(ctypes.Structure):  # JOBOBJECT_EXTENDED_LIMIT_INFORMATION
-                _fields_ = (
-                    ("times", ctypes.c_int64 * 2),
-                    ("flags", wintypes.DWORD),
-                    ("sizes", ctypes.c_size_t * 2),
-                    ("processes", wintypes.DWORD),
-                    ("affinity", ctypes.c_size_t),
-                    ("classes", wintypes.DWORD * 2),
-                    ("counters", ctypes.c_uint64 * 6),
-                    ("process_memory", ctypes.c_size_t),
-                    ("others", ctypes.c_size_t * 3),
-                )
+        system = ctypes.WinDLL("kernel32", use_last_error=True)
+        system.CreateJobObjectW.restype = wintypes.HANDLE
+        job = wintypes.HANDLE(system.CreateJobObjectW(None, None))
+        opened.callback(system.CloseHandle, job)
+        # JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE, and JOB_OBJECT_LIMIT_PROCESS_MEMORY.
+        limits = JobLimits(flags=0x2000 | (0x100 if memory else 0), process_memory=memory or 0)
+        size, process = ctypes.sizeof(limits), wintypes.HANDLE(int(popen._handle))
+        # 9 is JobObjectExtendedLimitInformation.
+        if not (
+            system.SetInformationJobObject(job, 9, ctypes.byref(limits), size)
+            and system.AssignProcessToJobObject(job, process)
+        ):
+            raise ctypes.WinError(ctypes.get_last_error())
+    return opened
 
-            system = ctypes.WinDLL("kernel32", use_last_error=True)
-            system.CreateJobObjectW.restype = wintypes.HANDLE
-            job = wintypes.HANDLE(system.CreateJobObjectW(None, None))
-            self._close = lambda: system.CloseHandle(job)
-            # JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE, and JOB_OBJECT_LIMIT_PROCESS_MEMORY.
-            limits = JobLimits(flags=0x2000 | (0x100 if memory else 0), process_memory=memory or 0)
-            size, process = ctypes.sizeof(limits), wintypes.HANDLE(int(popen._handle))
-            # 9 is JobObjectExtendedLimitInformation.
-            if not (
-                system.SetInformationJobObject(job, 9, ctypes.byref(limits), size)
-                and system.AssignProcessToJobObject(job, process)
-            ):
-                raise ctypes.WinError(ctypes.get_last_error())
 
-    def close(self) -> None:
-        """End everything in the job."""
-        close, self._close = self._close, lambda: None
-        close()
+SystemProcess = GuardedProcess | ConnectedProcess
+
+
+def start_process(program: Program, *, seconds: float, memory: int | None) -> SystemProcess:
+    """Start a process for a plugin. Raises OSError.
+
+    Args:
+        program: The program to start.
+        seconds: Most seconds that it may take to connect.
+        memory: Most bytes of memory, for a system where the process cannot limit itself.
+    """
+    return GuardedProcess(program) if CAN_FORK else ConnectedProcess(program, seconds, memory)
