@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 from plugreg._lifecycle.load import Acceptance, load
 from plugreg._support.guard import LONGEST_MESSAGE, Guard, cut, plain, safe_str
 from plugreg._support.imported import named
+from plugreg._support.process import keep_no_core
 from plugreg.hooks import PluginManager
 from plugreg.mixins import SettingsMixin
 from plugreg.mixins.settings import version_fault
@@ -49,8 +50,7 @@ class ProbeRequest(NamedTuple):
     ``token`` distinguishes the child's answer from a file that the plugin wrote by mistake.
     ``spec`` has no ``target``. ``mixins`` are key, module and qualified name of the class of each
     capability. ``constructs`` says that the host makes the objects of classes itself, so that none
-    is made here. ``seconds`` is how long the parent waits. The last two are Python's options on
-    compiled modules.
+    is made here. ``seconds`` is how long the parent waits.
     """
 
     token: str
@@ -61,8 +61,6 @@ class ProbeRequest(NamedTuple):
     mixins: tuple[tuple[str, str, str], ...]
     constructs: bool
     seconds: float
-    dont_write_bytecode: bool
-    pycache_prefix: str | None
 
 
 def main(folder: str) -> NoReturn:
@@ -84,21 +82,10 @@ def main(folder: str) -> NoReturn:
 
 
 def _prepare(request: ProbeRequest) -> None:
-    import faulthandler
-
-    # A probe leaves the compiled modules that an import in the host would leave.
-    sys.dont_write_bytecode = request.dont_write_bytecode
-    sys.pycache_prefix = request.pycache_prefix
-    # It writes to stderr where the process crashed, or hung when it was ended.
-    faulthandler.enable()
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, request.seconds + _GRACE)
-    with suppress(ImportError, ValueError, OSError):
-        import resource
-
-        # A crash leaves no core file in the host's folder.
-        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    keep_no_core()
 
 
 def _probe(request: ProbeRequest) -> dict[str, Any]:

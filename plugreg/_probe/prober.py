@@ -127,16 +127,10 @@ class Prober(NamedTuple):
             raise PluginBlockedError(slug, forbidden)
         if not 0 < timeout < float("inf"):
             raise ValueError(f"timeout must be a number of seconds above 0, not {timeout!r}")
-        blank = ProbeReport(
-            slug=slug,
-            version=version_of(known.spec),
-            at=datetime.now(UTC),
-            outcome=ProbeOutcome.ERROR,
-        )
         spec = by_name(known.spec)
         if spec is None:
-            return replace(blank, detail=_NOT_BY_NAME)
-        report = self._report(spec, timeout, blank, _own_path(spec))
+            return replace(_blank(known.spec), detail=_NOT_BY_NAME)
+        report = self._report(spec, timeout, _own_path(spec))
         self.probe_rows.put(known.spec, report)
         return report
 
@@ -156,25 +150,13 @@ class Prober(NamedTuple):
         """
         if self.rules.blocks(spec.slug) is not None:
             return None
-        blank = ProbeReport(
-            slug=spec.slug,
-            version=version_of(spec),
-            at=datetime.now(UTC),
-            outcome=ProbeOutcome.ERROR,
-        )
-        report = self._report(spec, timeout, blank, path)
+        report = self._report(spec, timeout, path)
         return None if report.outcome is ProbeOutcome.OK else f"{report.outcome}: {report.detail}"
 
-    def _report(
-        self,
-        spec: PluginSpec,
-        timeout: float,
-        blank: ProbeReport,
-        path: Sequence[str] | None = None,
-    ) -> ProbeReport:
+    def _report(self, spec: PluginSpec, timeout: float, path: Sequence[str] | None) -> ProbeReport:
         scrubber = self.scrubber(spec.slug)
         try:
-            report = self._run_child(spec, timeout, blank, scrubber, path)
+            report = self._run_child(spec, timeout, scrubber, path)
         except OSError as error:
             reason = f"{sys.executable!r} cannot be started ({error})"
             raise ProbeUnavailableError(spec.slug, reason) from error
@@ -187,14 +169,9 @@ class Prober(NamedTuple):
         )
 
     def _run_child(
-        self,
-        spec: PluginSpec,
-        timeout: float,
-        blank: ProbeReport,
-        scrubber: Scrubber,
-        path: Sequence[str] | None,
+        self, spec: PluginSpec, timeout: float, scrubber: Scrubber, path: Sequence[str] | None
     ) -> ProbeReport:
-        """Return *blank* filled in. Strings of settings, which get cut, are scrubbed already."""
+        """Return the report. Strings of settings, which get cut, are scrubbed already."""
         import secrets
         import tempfile
 
@@ -208,25 +185,23 @@ class Prober(NamedTuple):
             mixins=tuple((m.key, m.cls.__module__, m.cls.__qualname__) for m in mixins),
             constructs=self.constructs,
             seconds=timeout,
-            dont_write_bytecode=sys.dont_write_bytecode or path is not None,
-            pycache_prefix=sys.pycache_prefix,
         )
         with tempfile.TemporaryDirectory(prefix="plugreg-", ignore_cleanup_errors=True) as folder:
             Path(folder, REQUEST).write_bytes(pickle.dumps(request))
-            ended = _run(folder, timeout, sys.path if path is None else path)
-            if ended.code is not None and Path(folder, REQUEST).exists():
-                _, _, line = ended.stderr.strip().rpartition("\n")
-                ending = f"ended with code {ended.code} before it loaded the plugin ({line})"
+            code, stdout, stderr, seconds = _run(folder, timeout, path)
+            if code is not None and Path(folder, REQUEST).exists():
+                _, _, line = stderr.strip().rpartition("\n")
+                ending = f"ended with code {code} before it loaded the plugin ({line})"
                 raise ProbeUnavailableError(spec.slug, f"{sys.executable!r} {ending}")
             answer = _read_answer(Path(folder, REPORT), request.token)
-        report = replace(blank, stdout=ended.stdout, stderr=ended.stderr, seconds=ended.seconds)
-        if ended.code is None:
+        report = replace(_blank(spec), stdout=stdout, stderr=stderr, seconds=seconds)
+        if code is None:
             detail = f"it took more than {timeout:g} seconds, and was ended"
             return replace(report, outcome=ProbeOutcome.TIMEOUT, detail=detail)
-        if ended.code < 0:
-            return replace(report, outcome=ProbeOutcome.SIGNAL, detail=_signal_name(-ended.code))
-        if ended.code > 0 or answer is None:
-            detail = f"it ended the process with exit code {ended.code}"
+        if code < 0:
+            return replace(report, outcome=ProbeOutcome.SIGNAL, detail=_signal_name(-code))
+        if code > 0 or answer is None:
+            detail = f"it ended the process with exit code {code}"
             return replace(report, outcome=ProbeOutcome.EXIT, detail=detail)
         if isinstance(answer, str):
             return replace(report, detail=answer)
@@ -240,10 +215,18 @@ class Prober(NamedTuple):
                 "version": report.version,
                 "at": report.at.isoformat(),
             }
-            learnt = report_from(spec.slug, row)
+            return replace(report_from(spec.slug, row), stdout=stdout, stderr=stderr)
         except (KeyError, TypeError, ValueError):
             return replace(report, detail=_OVERWRITTEN)
-        return replace(learnt, stdout=ended.stdout, stderr=ended.stderr)
+
+
+def _blank(spec: PluginSpec) -> ProbeReport:
+    return ProbeReport(
+        slug=spec.slug,
+        version=version_of(spec),
+        at=datetime.now(UTC),
+        outcome=ProbeOutcome.ERROR,
+    )
 
 
 def _own_path(spec: PluginSpec) -> Sequence[str] | None:
@@ -304,23 +287,18 @@ def _scrub_settings(rows: Any, scrubber: Scrubber) -> list[dict[str, Any]]:
     return [{**row, **{name: scrubber.value(row[name]) for name in _FROM_PLUGIN}} for row in rows]
 
 
-class _Ended(NamedTuple):
-    """How a child ended: its exit code, None after the timeout, and its output."""
+def _run(
+    folder: str, timeout: float, path: Sequence[str] | None
+) -> tuple[int | None, str, str, float]:
+    """Run the child of the request in ``folder`` to its end. Nothing of it is left afterwards.
 
-    code: int | None
-    stdout: str
-    stderr: str
-    seconds: float
-
-
-def _run(folder: str, timeout: float, path: Sequence[str]) -> _Ended:
-    """Run the child of the request in ``folder`` to its end. Nothing of it is left afterwards."""
-    path = [entry for entry in path if type(entry) is str]
+    Return its exit code, None after the timeout, its output to both streams, and its seconds.
+    """
+    flags = interpreter_flags(compiles=path is None)
+    path = [entry for entry in (sys.path if path is None else path) if type(entry) is str]
     code = _START.format(path=path, folder=folder)
     started = time.monotonic()
-    process = start(
-        [sys.executable or "", *interpreter_flags(), "-c", code], {**os.environ, MARK: folder}
-    )
+    process = start([sys.executable or "", *flags, "-c", code], {**os.environ, MARK: folder})
     streams = [_Stream(pipe) for pipe in (process.stdout, process.stderr) if pipe is not None]
     try:
         for stream in streams:
@@ -341,7 +319,7 @@ def _run(folder: str, timeout: float, path: Sequence[str]) -> _Ended:
     for stream in streams:
         stream.join(GRACE)
     stdout, stderr = map(str, streams)
-    return _Ended(process.returncode if in_time else None, stdout, stderr, seconds)
+    return process.returncode if in_time else None, stdout, stderr, seconds
 
 
 class _Stream(Thread):
@@ -350,9 +328,7 @@ class _Stream(Thread):
     def __init__(self, stream: IO[bytes]) -> None:
         super().__init__(name="plugreg-probe", daemon=True)
         self._stream = stream
-        self._head = b""
-        self._tail = b""
-        self._is_cut = False
+        self._head = self._tail = b""
 
     def run(self) -> None:
         """Read to the end, which is there when every process that holds the stream is gone."""
@@ -360,16 +336,14 @@ class _Stream(Thread):
             while data := os.read(self._stream.fileno(), KEPT):
                 room = KEPT // 2 - len(self._head)
                 self._head += data[:room]
-                tail = self._tail + data[room:]
-                self._is_cut |= len(tail) > KEPT // 2
-                self._tail = tail[-(KEPT // 2) :]
+                self._tail = (self._tail + data[room:])[-KEPT // 2 - 1 :]
 
     def __str__(self) -> str:
-        if not self._is_cut:
+        if len(self._tail) <= KEPT // 2:
             return (self._head + self._tail).decode(errors="replace")
         # Half a character at the cut would hide from a scrubber what stands before it.
         head = self._head.decode(errors="replace").rstrip("\ufffd")
-        tail = self._tail.decode(errors="replace").lstrip("\ufffd")
+        tail = self._tail[1:].decode(errors="replace").lstrip("\ufffd")
         return f"{head} … {tail}"
 
 

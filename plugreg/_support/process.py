@@ -50,13 +50,31 @@ def start(
     )
 
 
-def interpreter_flags() -> list[str]:
-    """Return the flags of this interpreter, for a child process with the same flags."""
+def interpreter_flags(*, is_same: bool = True, compiles: bool = True) -> list[str]:
+    """Return the flags for a child process, which writes to stderr where it crashed.
+
+    Args:
+        is_same: Whether it is this interpreter, and gets the flags of this one.
+        compiles: Whether it leaves the compiled modules that this process would leave.
+    """
     import subprocess
 
     # They are private in subprocess; multiprocessing starts its children with them too.
-    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    same: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    flags = [*(same if is_same else ()), "-X", "faulthandler"]
+    if sys.dont_write_bytecode or not compiles:
+        flags.append("-B")
+    if sys.pycache_prefix is not None:
+        flags += ["-X", f"pycache_prefix={sys.pycache_prefix}"]
     return flags
+
+
+def keep_no_core() -> None:
+    """Let a crash of this process leave no core file in the host's folder."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def has_ended(process: Popen[bytes]) -> bool:

@@ -118,16 +118,10 @@ class Server:
 
     def _load(self, value: bytes) -> bytes:
         """Set up the process before any code of the plugin runs in it, and load the plugin."""
-        import faulthandler
-
         request: LoadRequest = pickle.loads(value)  # noqa: S301 - it is the host's
         self._link.slug = request.spec.slug
-        sys.dont_write_bytecode = request.dont_write_bytecode
-        sys.pycache_prefix = request.pycache_prefix
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
-        # It writes to stderr where the process crashed.
-        faulthandler.enable()
         self._limits = Limits(request.memory, request.cpu_seconds)
         self._limits.apply(request.spec.slug)
         if self._ready >= 0:

@@ -74,8 +74,6 @@ def make_remote(spec: PluginSpec, options: Isolated, parts: Assembly) -> RemoteP
         memory=None if sys.platform == "win32" else options.memory,
         cpu_seconds=options.cpu_seconds,
         level=0,
-        dont_write_bytecode=sys.dont_write_bytecode,
-        pycache_prefix=sys.pycache_prefix,
     )
     reference = ref(parts)
 

@@ -37,7 +37,7 @@ class LoadRequest(NamedTuple):
 
     ``mixins`` are the capabilities: key, module and qualified name of the class, and the methods
     that are called from the host, None for a capability that cannot be isolated. ``level`` is that
-    of the host's logger. The last two are Python's options on compiled modules.
+    of the host's logger.
     """
 
     spec: PluginSpec
@@ -49,8 +49,6 @@ class LoadRequest(NamedTuple):
     memory: int | None
     cpu_seconds: float | None
     level: int
-    dont_write_bytecode: bool
-    pycache_prefix: str | None
 
 
 class Mirrored(NamedTuple):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._lifecycle.load import Acceptance, load
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import Guard, plain
+from plugreg._support.process import keep_no_core
 from plugreg.exceptions import IsolationError
 from plugreg.hooks import HookFinder
 from plugreg.isolation.codec import codec_of
@@ -41,13 +41,7 @@ class Limits(NamedTuple):
 
         Raises IsolationError for a limit that the system has not.
         """
-        with suppress(ImportError, ValueError, OSError):
-            import resource
-
-            # A crash leaves no core file in the host's folder.
-            resource.setrlimit(
-                resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1])
-            )
+        keep_no_core()
         limit = "memory"
         try:
             if self.memory is not None:
