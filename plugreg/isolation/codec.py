@@ -8,6 +8,7 @@ sends anything, and lets the other side run code.
 from __future__ import annotations
 
 import base64
+import inspect
 import io
 import json
 import pickle
@@ -17,10 +18,17 @@ from functools import partial
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, ClassVar, Final, Literal, Union, get_args, get_origin
 
-from plugreg._support.frozen import Frozen
 from plugreg._support.guard import Guard, explain, plain, safe_repr
 from plugreg.exceptions import ValueNotSentError
-from plugreg.isolation.data import LARGEST_VALUE, REMEDY, RESULT, too_large
+from plugreg.isolation.data import (
+    LARGEST_VALUE,
+    REMEDY,
+    RESULT,
+    dump,
+    to_data,
+    too_large,
+    unpickled,
+)
 from plugreg.records import EMPTY
 
 Fits = Callable[[Any], bool]
@@ -29,54 +37,66 @@ Fits = Callable[[Any], bool]
 _dumps: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
-class Signature(Frozen):
-    """The types that are sent for a function.
-
-    Attributes:
-        name: The hook, or ``mixin.method``.
-        arguments: Types of the arguments by name, in the order in which they are sent.
-        result: Type of the result, beside None, which each function may return.
-    """
-
-    name: str
-    arguments: Mapping[str, Any]
-    result: Any = Any
-
-
 Kind = Literal["json", "pickle", "own"]
 
 RETURN: Final = ("return",)
 """The name of a result among the types, which no argument can have."""
 
 
+ABSENT: Final = object()
+"""Placeholder of an argument that a call does not pass."""
+
+
 class Codec:
     """Sends the arguments and results of a function. Its subclasses define how.
 
     Args:
-        signature: The function's.
+        name: The hook, or ``mixin.method``.
+        kinds: Types of the arguments by name, in the order in which they are sent, and that of the
+            result. The result may also be None.
+        parameters: Parameters of a method, without self.
     """
 
     kind: ClassVar[Kind]
 
-    def __init__(self, signature: Signature) -> None:
-        self.signature: Final = signature
-        self._names = tuple(signature.arguments)
+    def __init__(
+        self, name: str, kinds: Mapping[str, Any], parameters: inspect.Signature | None = None
+    ) -> None:
+        self.name: Final = name
+        self.kinds: Final = {RETURN[0]: Any, **kinds}
+        self.names: Final = tuple(name for name in kinds if name not in RETURN)
+        self._parameters = parameters
 
-    def pack_arguments(self, values: Sequence[Any], names: Sequence[str] = ()) -> bytes:
+    def pack_call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+        """Return the bytes of a call of a method. Raises TypeError and ValueNotSentError."""
+        assert self._parameters is not None
+        bound = self._parameters.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return self.pack_arguments([*bound.arguments.values()])
+
+    def pack_arguments(self, values: Sequence[Any], names: Sequence[str] | None = None) -> bytes:
         """Return the bytes of the values of some arguments, by default of all.
 
         Raises ValueNotSentError for a value that cannot be sent.
         """
-        names = names or self._names
+        names = self.names if names is None else names
         data = self._dump(values, names)
         if len(data) > LARGEST_VALUE:
             pairs = zip(names, values, strict=True)
             sizes = {name: (len(self._dump([v], [name])), type(v)) for name, v in pairs}
             name, (size, kind) = max(sizes.items(), key=lambda item: item[1][0])
-            raise too_large(self.signature.name, _label(name), _name_of(kind), size)
+            raise too_large(self.name, _label(name), _name_of(kind), size)
         return data
 
-    def unpack_arguments(self, data: bytes, names: Sequence[str] = ()) -> Sequence[Any]:
+    def pack_hook(self, values: Sequence[Any]) -> bytes:
+        """Return the bytes of a call of a hook; the names come along if an argument is absent."""
+        if all(value is not ABSENT for value in values):
+            return self.pack_arguments(values)
+        given = {n: v for n, v in zip(self.names, values, strict=True) if v is not ABSENT}
+        head = json.dumps({"names": [*given]}).encode()
+        return head + b"\n" + self.pack_arguments([*given.values()], [*given])
+
+    def unpack_arguments(self, data: bytes, names: Sequence[str] | None = None) -> Sequence[Any]:
         """Return the values of arguments."""
         raise NotImplementedError
 
@@ -102,13 +122,13 @@ class Codec:
 
     def _refusal(self, name: str, value: Any, reason: str) -> ValueNotSentError:
         kind = _name_of(type(value))
-        return ValueNotSentError(self.signature.name, _label(name), kind, reason)
+        return ValueNotSentError(self.name, _label(name), kind, reason)
 
 
-def codec_of(kind: Kind, signature: Signature) -> Codec:
+def codec_of(kind: Kind, name: str, kinds: Mapping[str, Any], parameters: Any = None) -> Codec:
     """Return the codec of a function; ``"own"`` is for hooks that plugreg itself calls."""
     codecs = (JsonCodec, PickleCodec, OwnCodec)
-    return next(codec(signature) for codec in codecs if codec.kind == kind)
+    return next(codec(name, kinds, parameters) for codec in codecs if codec.kind == kind)
 
 
 class JsonCodec(Codec):
@@ -116,15 +136,14 @@ class JsonCodec(Codec):
 
     kind: ClassVar[Kind] = "json"
 
-    def __init__(self, signature: Signature) -> None:
-        super().__init__(signature)
-        self._kinds = {**signature.arguments, RETURN[0]: signature.result}
-        self._fits = {name: fits_json(kind) for name, kind in self._kinds.items()}
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._fits = {name: fits_json(kind) for name, kind in self.kinds.items()}
         self._adapters: dict[tuple[str, ...], Any] = {}
 
-    def unpack_arguments(self, data: bytes, names: Sequence[str] = ()) -> Sequence[Any]:
+    def unpack_arguments(self, data: bytes, names: Sequence[str] | None = None) -> Sequence[Any]:
         """Return the values of the JSON array."""
-        names = names or self._names
+        names = self.names if names is None else names
         value: Any = None
         try:
             if data[:1] != _TAGGED:
@@ -155,7 +174,7 @@ class JsonCodec(Codec):
             with suppress(ValueError):  # It refers to itself, which is reported below.
                 return _dumps(values).encode()
         for name, value in zip(names, values, strict=True):
-            if _is_untyped(self._kinds[name]) and not is_json(value):
+            if _is_untyped(self.kinds[name]) and not is_json(value):
                 raise self._misfit(name, value, None)
         try:
             return _write(self._adapter_for(names), tuple(values))
@@ -171,13 +190,13 @@ class JsonCodec(Codec):
         key = tuple(names)
         found = self._adapters.get(key)
         if found is None:
-            kinds = tuple(self._kinds[name] for name in key)
+            kinds = tuple(self.kinds[name] for name in key)
             # A result is in a tuple, too: bytes in a dataclass are base64 there alone.
             found = self._adapters.setdefault(key, _adapter(tuple[kinds]))  # type: ignore[valid-type]
         return found
 
     def _misfit(self, name: str, value: Any, error: Exception | None) -> ValueNotSentError:
-        kind = self._kinds.get(name)
+        kind = self.kinds.get(name)
         untyped = "what JSON holds, since it has no annotation"
         expected = untyped if _is_untyped(kind) else _shown(kind)
         reason = expected if error is None else f"{expected} ({_sentence(error)})"
@@ -189,7 +208,7 @@ class PickleCodec(Codec):
 
     kind = "pickle"
 
-    def unpack_arguments(self, data: bytes, names: Sequence[str] = ()) -> Sequence[Any]:  # noqa: ARG002
+    def unpack_arguments(self, data: bytes, names: Sequence[str] | None = None) -> Sequence[Any]:  # noqa: ARG002
         """Return the values; the other side's code may run."""
         values: list[Any] = pickle.loads(data)  # noqa: S301 - the host chose the codec, and says so
         return values
@@ -211,7 +230,7 @@ class OwnCodec(JsonCodec):
 
     kind = "own"
 
-    def unpack_arguments(self, data: bytes, names: Sequence[str] = ()) -> Sequence[Any]:
+    def unpack_arguments(self, data: bytes, names: Sequence[str] | None = None) -> Sequence[Any]:
         """Return the values."""
         if names is RETURN:
             return super().unpack_arguments(data, names)
@@ -227,6 +246,32 @@ class OwnCodec(JsonCodec):
         pickler.dispatch_table = {MappingProxyType: lambda view: (dict, (dict(view),))}
         pickler.dump([*values])
         return stream.getvalue()
+
+
+class DataCodec(Codec):
+    """Sends the arguments and the result of a function as data, by no annotations."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, {})
+
+    def pack_call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+        """Return the bytes of a call. Raises ValueNotSentError, with the place of the argument."""
+        given = [to_data(self.name, str(place), item) for place, item in enumerate(args, start=1)]
+        named = {key: to_data(self.name, key, item) for key, item in kwargs.items()}
+        return dump(self.name, "arguments", [given, named])
+
+    def unpack_call(self, data: bytes) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """Return the arguments of a call of the host."""
+        args, kwargs = json.loads(data, object_hook=unpickled)
+        return args, kwargs
+
+    def pack_result(self, value: Any) -> bytes:
+        """Return the bytes of a result. Raises ValueNotSentError."""
+        return dump(self.name, RESULT, to_data(self.name, RESULT, value))
+
+    def unpack_result(self, data: bytes) -> Any:
+        """Return a result."""
+        return json.loads(data)
 
 
 # -- types that JSON has itself -------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
@@ -40,36 +40,6 @@ LARGEST_VALUE: Final = LARGEST - 1024
 
 MOST_ITEMS: Final = 10_000
 """How many values of an iterator are sent: it may have no end."""
-
-
-class DataCodec:
-    """Sends the arguments and the result of a function as data, by no annotations.
-
-    Args:
-        name: The function, for errors.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def pack_call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
-        """Return the bytes of a call. Raises ValueNotSentError, with the place of the argument."""
-        given = [to_data(self._name, str(place), item) for place, item in enumerate(args, start=1)]
-        named = {key: to_data(self._name, key, item) for key, item in kwargs.items()}
-        return dump(self._name, "arguments", [given, named])
-
-    def unpack_call(self, data: bytes) -> tuple[Sequence[Any], Mapping[str, Any]]:
-        """Return the arguments of a call of the host."""
-        args, kwargs = json.loads(data, object_hook=_unpickled)
-        return args, kwargs
-
-    def pack_result(self, value: Any) -> bytes:
-        """Return the bytes of a result. Raises ValueNotSentError."""
-        return dump(self._name, RESULT, to_data(self._name, RESULT, value))
-
-    def unpack_result(self, data: bytes) -> Any:
-        """Return a result."""
-        return json.loads(data)
 
 
 def to_data(name: str, argument: str, value: Any) -> Any:
@@ -121,7 +91,8 @@ def too_large(
     return ValueNotSentError(name, argument, kind, reason)
 
 
-def _unpickled(found: dict[str, Any]) -> Any:
+def unpickled(found: dict[str, Any]) -> Any:
+    """Return plugreg's own value that an object of JSON stands for, or the object."""
     if _PICKLED in found:
         return pickle.loads(base64.b64decode(found[_PICKLED]))  # noqa: S301 - it is the host's
     return found

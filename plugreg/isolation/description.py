@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from plugreg._support.guard import Guard
 from plugreg._support.imported import named, package_files
 from plugreg.hooks import FoundHook
-from plugreg.isolation.data import DataCodec, to_data
+from plugreg.isolation.codec import Codec, DataCodec
+from plugreg.isolation.data import to_data
 from plugreg.plugin import Plugin
 from plugreg.records import LoadedPlugin
 
@@ -30,8 +31,6 @@ _NOT_DATA: Final = frozenset({"SETTINGS", "USER_SETTINGS", "PUBLISH_DATE"})
 """Attributes that are sent in another way."""
 
 if TYPE_CHECKING:
-    from plugreg.isolation.codec import Codec
-
     Mixins = Sequence[tuple[str, str, str, tuple[str, ...] | None]]
     """Of each capability: key, module and qualified name of the class, methods for the host."""
 
@@ -187,7 +186,7 @@ def _folders(plugin: Any) -> list[str]:
     return []
 
 
-def answering(function: Callable[..., Any], codec: Codec | DataCodec) -> Answer:
+def answering(function: Callable[..., Any], codec: Codec) -> Answer:
     """Return the function that takes and returns the bytes of a call."""
     unpack, pack = codec.unpack_call, codec.pack_result
 

@@ -12,12 +12,12 @@ from weakref import ref
 
 from plugreg._support.guard import plain
 from plugreg.exceptions import IsolationError, PluginNotActiveError
-from plugreg.isolation.codec import Codec, codec_of
+from plugreg.isolation.codec import Codec
 from plugreg.isolation.options import Isolated
 from plugreg.isolation.protocol import LoadRequest
 from plugreg.isolation.remote import RemotePlugin
-from plugreg.isolation.running import HookRow
-from plugreg.isolation.signatures import begin_request, signature_of, typed_method, unsendable
+from plugreg.isolation.running import RemoteFunction
+from plugreg.isolation.signatures import begin_request, hook_codec, method_codec, unsendable
 from plugreg.isolation.standin import make_stand_in
 from plugreg.mixins import KEYS, MixinSpec
 from plugreg.records import EMPTY, LoadedPlugin, PluginSpec
@@ -101,28 +101,23 @@ def take_in(
     mixins = [mixin for mixin in parts.mixins.all() if mixin.key in told["mixins"]]
     refusals = [*_refusals(mixins, told)]
     codecs: dict[str, Codec] = {}
-    hooks: dict[str, HookRow] = {}
+    hooks: dict[str, RemoteFunction] = {}
     activated = None
     for row in told["hooks"]:
         name, hook = row["name"], row["hook"]
-        kind = "own" if hook.startswith(_OWN) else options.codec
-        codec = codecs[name] = codec_of(kind, signature_of(row, manager))
-        names, optional = tuple(codec.signature.arguments), frozenset(row["optional"])
+        codec = hook_codec(row, manager, "own" if hook.startswith(_OWN) else options.codec)
         is_start = hook == f"{_OWN}activated"
         seconds = options.start_timeout if is_start else options.timeout
-        hooks[name] = HookRow(name, names, optional, codec, seconds)
-        activated = hooks[name] if is_start and activated is None else activated
-        refusals += unsendable(hooks[name], hook, manager.history(hook))
-    typed = {}
+        codecs[name], hooks[name] = codec, RemoteFunction(name, codec, seconds)
+        activated = (name, codec.pack_hook(())) if is_start else activated
+        refusals += unsendable(codec, manager.history(hook))
     for mixin in mixins:
-        names = () if mixin.key in KEYS else told["methods"].get(mixin.key, ())
-        for name in names:
+        for name in () if mixin.key in KEYS else told["methods"].get(mixin.key, ()):
             full = f"{mixin.key}.{name}"
-            method = typed_method(mixin.cls, full, name, options.codec)
-            if method is not None:
-                typed[full], codecs[full] = method, method.codec
+            if method := method_codec(mixin.cls, full, name, options.codec):
+                codecs[full] = method
     sendable = [mixin for mixin in mixins if _remote_methods(mixin) is not None]
-    stand_in = make_stand_in(remote, told, sendable, hooks, typed)
+    stand_in = make_stand_in(remote, told, sendable, hooks, codecs)
     remote.stand_in = ref(stand_in)
     overrides = dict(parts.settings.overrides.get(spec.slug, EMPTY))
 

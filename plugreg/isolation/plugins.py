@@ -46,9 +46,9 @@ class IsolatedPlugins:
 
     def __init__(self, parts: Assembly) -> None:
         self._parts = parts
+        self._remotes: set[RemotePlugin] = set()
         self._given = parse_isolate(parts.options.isolate)
         self._found: Mapping[str, Path] = EMPTY
-        self._remotes: set[RemotePlugin] = set()
         self._opens: dict[str, Callable[[BoundContext], None]] = {}
         call_at_fork(after_in_child=self._forget)
 

@@ -62,7 +62,7 @@ class Mirrored(NamedTuple):
 class BeginRequest(NamedTuple):
     """The data with which the process serves: types, values, and overrides of the host.
 
-    ``signatures`` has the kind of codec and the pickled `Signature` of each function, by name.
+    ``signatures`` has the kind of the codec of each function by name, and its pickled arguments.
     """
 
     signatures: Mapping[str, tuple[str, bytes]]

@@ -24,7 +24,8 @@ from plugreg.exceptions import (
     PluginTimeoutError,
 )
 from plugreg.isolation import waits
-from plugreg.isolation.data import RESULT, DataCodec, dump, to_data
+from plugreg.isolation.codec import DataCodec
+from plugreg.isolation.data import RESULT, dump, to_data
 from plugreg.isolation.environments import program
 from plugreg.isolation.faults import error_from_data, error_to_data
 from plugreg.isolation.frames import BrokenFrameError, Line, run
@@ -42,7 +43,7 @@ from plugreg.isolation.protocol import (
     request,
 )
 from plugreg.isolation.records import ProcessInfo, measure
-from plugreg.isolation.running import CALLERS, Callers, HookRow, Running, all_waiting
+from plugreg.isolation.running import CALLERS, Callers, RemoteFunction, Running, all_waiting
 from plugreg.isolation.waits import HERE, Place
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class RemotePlugin:
         self._load = load
         self._parts = parts
         self._begin: BeginRequest | None = None
-        self._activated: HookRow | None = None
+        self._activated: tuple[str, bytes] | None = None
         self._context: Callable[[], BoundContext | None] = lambda: None
         self.stand_in: Callable[[], object] = lambda: None
         self._is_released = False
@@ -97,14 +98,14 @@ class RemotePlugin:
         return description
 
     def begin(
-        self, context: BoundContext, request: BeginRequest, activated: HookRow | None
+        self, context: BoundContext, request: BeginRequest, activated: tuple[str, bytes] | None
     ) -> None:
         """Get the process ready for calls.
 
         Args:
             context: The plugin's context in the host.
             request: The request for the process; the current values are put into it.
-            activated: The plugin's implementation of plugreg_activated, or None.
+            activated: Name and arguments of the plugin's plugreg_activated, or None.
 
         Raises:
             IsolationError: If the process cannot have the types of the hooks.
@@ -153,46 +154,34 @@ class RemotePlugin:
 
     # -- calls -------------------------------------------------------------------------------
 
-    def call_hook(self, row: HookRow, values: Sequence[Any]) -> Any:
-        """Call an implementation, and return its result."""
-        value = row.pack(values)
-        return row.codec.unpack_result(run(self._call(HERE, row.name, value, row.seconds)))
-
-    async def acall_hook(self, row: HookRow, values: Sequence[Any], *, is_async: bool) -> Any:
-        """Do the same from a coroutine."""
-        value, place = row.pack(values), running_loop()
-        result = await self._call(place, row.name, value, row.seconds, is_async=is_async)
-        return row.codec.unpack_result(result)
-
-    def call_method(self, name: str, value: bytes, *, is_side: bool = False) -> bytes:
-        """Call a method of a mixin, by ``mixin.method``.
+    def call(self, function: RemoteFunction, value: bytes, *, is_side: bool = False) -> Any:
+        """Call a function of the plugin, and return its result.
 
         Args:
-            name: The method, or the function of a setting.
+            function: The function.
             value: The bytes of the arguments.
             is_side: Whether the call waits for no other call.
         """
-        return run(self._call(HERE, name, value, self.options.timeout, is_side=is_side))
+        return function.codec.unpack_result(run(self._call(HERE, function, value, is_side=is_side)))
 
-    async def acall_method(self, name: str, value: bytes) -> bytes:
-        """Do the same from a coroutine."""
-        return await self._call(running_loop(), name, value, self.options.timeout)
+    async def acall(self, function: RemoteFunction, value: bytes, *, is_async: bool = False) -> Any:
+        """Do the same from a coroutine, also with an async implementation of a hook."""
+        result = await self._call(running_loop(), function, value, is_async=is_async)
+        return function.codec.unpack_result(result)
 
     def call_function(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Call a function of a setting; it waits for no other call."""
         codec = DataCodec(name)
-        return codec.unpack_result(
-            self.call_method(name, codec.pack_call(args, kwargs), is_side=True)
-        )
+        function = RemoteFunction(name, codec, self.options.timeout)
+        return self.call(function, codec.pack_call(args, kwargs), is_side=True)
 
     # -- the parts ---------------------------------------------------------------------------
 
     async def _call(
         self,
         place: Place,
-        name: str,
+        function: RemoteFunction,
         value: bytes,
-        timeout: float,
         *,
         is_async: bool = False,
         is_side: bool = False,
@@ -218,7 +207,7 @@ class RemotePlugin:
                     if child.is_usable:
                         raise
                     continue
-                asked = (name, version, value, timeout)
+                asked = (function.name, version, value, function.seconds)
                 return await self._exchange(place, child, pool, line, asked)
             finally:
                 if callers:
@@ -363,7 +352,7 @@ class RemotePlugin:
             try:
                 self._send_begin(child)
                 if self._activated is not None:
-                    self._first_call(child, self._activated.name, self._activated.pack(()))
+                    self._first_call(child, *self._activated)
             except BaseException as error:
                 child.kill("it cannot be activated again")
                 # Other exceptions do not concern the process, and would start one at each call.

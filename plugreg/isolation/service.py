@@ -23,6 +23,7 @@ from plugreg.isolation.description import (
 from plugreg.isolation.faults import failure_to_data
 from plugreg.isolation.link import HostLink
 from plugreg.isolation.protocol import BeginRequest, LoadRequest, Mirrored, TypeReader
+from plugreg.plugin import Plugin, bind
 from plugreg.records import LoadedPlugin, PluginSpec
 
 if TYPE_CHECKING:
@@ -121,8 +122,8 @@ class PluginService:
         codecs: dict[str, Codec] = {}
         for name, (kind, data) in request.signatures.items():
             with Guard() as guard:
-                signature = TypeReader(data, request.files).load()
-                codecs[name] = codec_of(kind, signature)  # type: ignore[arg-type]
+                hook, kinds = TypeReader(data, request.files).load()
+                codecs[name] = codec_of(kind, hook, kinds)  # type: ignore[arg-type]
             if guard.error is not None:
                 faults.append(
                     f"the types of {name!r} cannot be imported in its process "
@@ -131,9 +132,11 @@ class PluginService:
         for name, function in self._hooks.items():
             if name in codecs:
                 self.functions[name.encode()] = answering(function, codecs[name])
-        from plugreg.isolation.surroundings import open_context
+        from plugreg.isolation.surroundings import RemoteContext
 
-        self._context = open_context(self._loaded, self._link, request, self._send_logs)
+        self._context = RemoteContext(self._loaded, self._link, request, self._send_logs)
+        if issubclass(type(self._loaded.plugin), Plugin):
+            bind(self._loaded.plugin, self._context)
         self.functions.update(self._capable.answers(self._loaded.plugin, codecs))
         return faults
 

@@ -16,6 +16,7 @@ import typing
 import uuid
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 from plugreg._support.guard import safe_str
@@ -28,7 +29,13 @@ _WORDS: Final = ("name", "description", "units", "confirm_text")
 _FACTS: Final = ("hidden", "protected", "required", "confirm", "model")
 _FUNCTIONS: Final = ("before_save", "after_save")
 
-_MODULES: Final = (datetime, decimal, ipaddress, pathlib, uuid, collections.abc, typing)
+_MODULES: Final = MappingProxyType(
+    {
+        **{m.__name__: m for m in (builtins, datetime, decimal, ipaddress, pathlib, typing, uuid)},
+        "collections": collections.abc,
+        "pydecimal": decimal,
+    }
+)
 """Modules whose types both sides have; those of pydantic come to them."""
 
 Call = Callable[..., Any]
@@ -185,15 +192,12 @@ def _type_from_data(data: Any) -> Any:
 
 def _find_type(module: str, name: str) -> Any:
     """Return a type by its names, None unless it is Python's or pydantic's."""
-    if module == "builtins":
-        kind = getattr(builtins, name, None)
-        return kind if isinstance(kind, type) else None
-    if module.partition(".")[0] == "pydantic":
+    # Some modules are private, or in a package: _pydecimal, pathlib._local, collections.abc.
+    package = module.partition(".")[0].removeprefix("_")
+    if package == "pydantic":
         import pydantic
 
         # That one imports what the value names, and in the host.
         return None if name == "ImportString" else getattr(pydantic, name, None)
-    found = [place for place in _MODULES if module in (place.__name__, f"_{place.__name__}")]
-    if not found and module in ("pathlib", "pathlib._local", "_pydecimal"):
-        found = [pathlib if module.startswith("pathlib") else decimal]
-    return getattr(found[0], name, None) if found else None
+    kind = getattr(_MODULES.get(package), name, None)
+    return kind if package != "builtins" or isinstance(kind, type) else None

@@ -7,15 +7,14 @@ import inspect
 import pickle
 import sys
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from plugreg._support.guard import Guard
 from plugreg.exceptions import IsolationError, ValueNotSentError
 from plugreg.hooks import PluginManager
-from plugreg.isolation.codec import Codec, Kind, Signature, codec_of
+from plugreg.isolation.codec import RETURN, Codec, Kind, codec_of
 from plugreg.isolation.protocol import BeginRequest, Mirrored
-from plugreg.isolation.running import HookRow
 
 
 def begin_request(
@@ -27,74 +26,55 @@ def begin_request(
     """
     signatures, files = {}, {}
     for name, codec in codecs.items():
-        signature = codec.signature
         try:
-            signatures[name] = codec.kind, pickle.dumps(signature)
+            signatures[name] = codec.kind, pickle.dumps((codec.name, codec.kinds))
         except Exception as error:  # noqa: BLE001 - pickle raises whatever the type does
             raise IsolationError(
                 slug,
                 f"the types of {name!r} have no names that its process could import "
                 f"({error}); put them at the top of a module",
             ) from None
-        files.update(_files([*signature.arguments.values(), signature.result]))
+        files.update(_files(codec.kinds.values()))
     return BeginRequest(signatures, files, overrides, Mirrored(None, {}, {}))
 
 
-def signature_of(row: Mapping[str, Any], manager: PluginManager) -> Signature:
-    """Return the sent signature of a hook: the arguments of the implementation and of calls."""
-    spec = manager.spec_function(row["hook"])
+def hook_codec(row: Mapping[str, Any], manager: PluginManager, kind: Kind) -> Codec:
+    """Return the codec of a hook: of the arguments of the implementation and of calls."""
+    hook, spec = row["hook"], manager.spec_function(row["hook"])
     arguments, optional = row["arguments"], row["optional"]
     if spec is None:
-        return Signature(name=row["hook"], arguments=dict.fromkeys([*arguments, *optional], Any))
+        return codec_of(kind, hook, dict.fromkeys([*arguments, *optional], Any))
     known = inspect.signature(spec).parameters
     names = [*arguments, *(name for name in optional if name in known)]
-    return _signature(row["hook"], spec, names)
+    return codec_of(kind, hook, _kinds(spec, names))
 
 
-def unsendable(row: HookRow, hook: str, history: Iterable[Mapping[str, object]]) -> Iterable[str]:
+def unsendable(codec: Codec, history: Iterable[Mapping[str, object]]) -> Iterable[str]:
     """Yield why historic calls cannot be replayed to the plugin, as sentences."""
     for arguments in history:
-        values = [arguments[name] for name in row.names if name in arguments]
+        names = [name for name in codec.names if name in arguments]
         try:
-            row.codec.pack_arguments(values, [n for n in row.names if n in arguments])
+            codec.pack_arguments([arguments[name] for name in names], names)
         except ValueNotSentError as error:
-            yield f"an earlier call of the historic hook {hook!r} cannot be sent: {error}"
+            yield f"an earlier call of the historic hook {codec.name!r} cannot be sent: {error}"
 
 
-class TypedMethod:
-    """How a method of the host's mixin is called: its signature, without self, and its codec."""
-
-    def __init__(self, signature: inspect.Signature, codec: Codec) -> None:
-        self._signature = signature
-        self.codec: Final = codec
-        self.unpack_result: Final = codec.unpack_result
-
-    def pack_call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
-        """Return the bytes of a call. Raises TypeError and ValueNotSentError."""
-        bound = self._signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        return self.codec.pack_arguments([*bound.arguments.values()])
-
-
-def typed_method(cls: type, full: str, name: str, kind: Kind) -> TypedMethod | None:
-    """Return how a method of a host's class is called, None where its arguments have no names."""
+def method_codec(cls: type, full: str, name: str, kind: Kind) -> Codec | None:
+    """Return the codec of a method of a host's class, None where its arguments have no names."""
     function = inspect.getattr_static(cls, name, None)
     if not inspect.isfunction(function):
         return None
     parameters = [*inspect.signature(function).parameters.values()][1:]
     if any(item.kind in (item.VAR_POSITIONAL, item.VAR_KEYWORD) for item in parameters):
         return None
-    signature = _signature(full, function, [item.name for item in parameters])
-    return TypedMethod(inspect.Signature(parameters), codec_of(kind, signature))
+    kinds = _kinds(function, [item.name for item in parameters])
+    return codec_of(kind, full, kinds, inspect.Signature(parameters))
 
 
-def _signature(name: str, function: Callable[..., Any], arguments: Iterable[str]) -> Signature:
+def _kinds(function: Callable[..., Any], arguments: Iterable[str]) -> dict[str, Any]:
     hints = _hints(function)
-    return Signature(
-        name=name,
-        arguments={argument: hints.get(argument, Any) for argument in arguments},
-        result=_awaited(hints.get("return", Any)),
-    )
+    kinds = {name: hints.get(name, Any) for name in arguments}
+    return kinds | {RETURN[0]: _awaited(hints.get("return", Any))}
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

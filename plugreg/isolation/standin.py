@@ -9,11 +9,10 @@ from typing import Any, Final
 
 from plugreg.exceptions import IsolationError
 from plugreg.hooks import ASYNC_TWIN
-from plugreg.isolation.data import DataCodec
+from plugreg.isolation.codec import ABSENT, Codec, DataCodec
 from plugreg.isolation.remote import RemotePlugin
-from plugreg.isolation.running import ABSENT, HookRow
+from plugreg.isolation.running import RemoteFunction
 from plugreg.isolation.setting_data import definitions_from_data
-from plugreg.isolation.signatures import TypedMethod
 from plugreg.mixins import MixinSpec
 from plugreg.plugin import Plugin
 
@@ -39,8 +38,8 @@ def make_stand_in(
     remote: RemotePlugin,
     description: Mapping[str, Any],
     mixins: Iterable[MixinSpec],
-    hooks: Mapping[str, HookRow],
-    typed: Mapping[str, TypedMethod],
+    hooks: Mapping[str, RemoteFunction],
+    codecs: Mapping[str, Codec],
 ) -> StandIn:
     """Return the stand-in of a plugin.
 
@@ -48,8 +47,8 @@ def make_stand_in(
         remote: Calls the plugin.
         description: The description from its process; it may be anything.
         mixins: The capabilities that the plugin has and that can be isolated.
-        hooks: Of each hook implementation, by its name, how it is called.
-        typed: Of methods of the host's mixins, by ``mixin.method``, how they are called.
+        hooks: Each hook implementation, by its name.
+        codecs: Codecs for methods of the host's mixins, by ``mixin.method``.
 
     Raises:
         IsolationError: If a name of the plugin cannot be used.
@@ -62,8 +61,9 @@ def make_stand_in(
     for key, names in description["methods"].items():
         for name, is_async in names.items():
             full = f"{key}.{_checked(remote.slug, name)}"
-            codec = typed.get(full) or DataCodec(full)
-            body[name] = _method(full, codec, is_async=is_async)
+            codec = codecs.get(full) or DataCodec(full)
+            function = RemoteFunction(full, codec, remote.options.timeout)
+            body[name] = _method(function, is_async=is_async)
     for row in description["hooks"]:
         for name in (row["name"], *row["arguments"], *row["optional"]):
             _checked(remote.slug, name)
@@ -99,44 +99,48 @@ def _without_bases_of_others(bases: Sequence[type]) -> list[type]:
 
 _SOURCE: Final = """
 def implementation(self{parameters}):
-    return self._plugreg_remote.call_hook(__row, ({names}))
+    return self._plugreg_remote.call(__function, __pack(({names})))
 async def async_implementation(self{parameters}):
-    return await self._plugreg_remote.acall_hook(__row, ({names}), is_async=__is_async)
+    return await self._plugreg_remote.acall(__function, __pack(({names})), is_async=__is_async)
 """
 """pluggy reads the arguments of a function off its code."""
 
 
-def _hook(row: HookRow, told: Mapping[str, Any]) -> Callable[..., Any]:
+def _hook(function: RemoteFunction, row: Mapping[str, Any]) -> Callable[..., Any]:
     """Return a function with the arguments and the marks of the plugin's implementation."""
-    is_async = bool(told["is_async"])
+    codec, is_async = function.codec, bool(row["is_async"])
     # Only whether there is a default matters: the plugin's own is used where none is sent.
+    parameters = [f", {n}=__absent" if n in row["optional"] else f", {n}" for n in codec.names]
     source = _SOURCE.format(
-        parameters="".join(
-            f", {name}=__absent" if name in row.optional else f", {name}" for name in row.names
-        ),
-        names="".join(f"{name}, " for name in row.names),
+        parameters="".join(parameters), names="".join(f"{name}, " for name in codec.names)
     )
-    made: dict[str, Any] = {"__row": row, "__is_async": is_async, "__absent": ABSENT}
+    made: dict[str, Any] = {
+        "__function": function,
+        "__pack": codec.pack_hook,
+        "__is_async": is_async,
+        "__absent": ABSENT,
+    }
     exec(compile(source, f"<{__name__}>", "exec"), made)  # noqa: S102 - of identifiers alone
-    function = made["async_implementation" if is_async else "implementation"]
+    implementation = made["async_implementation" if is_async else "implementation"]
     if not is_async:
-        setattr(function, ASYNC_TWIN, made["async_implementation"])
-    function.__name__, function.__qualname__ = row.name, f"StandIn.{row.name}"
-    options = {key: told["options"][key] for key in _MARKS if told["options"].get(key)}
-    function.plugreg_impl = {**options, "specname": told["hook"]}
-    return function  # type: ignore[no-any-return]
+        setattr(implementation, ASYNC_TWIN, made["async_implementation"])
+    implementation.__name__ = function.name
+    implementation.__qualname__ = f"StandIn.{function.name}"
+    options = {key: row["options"][key] for key in _MARKS if row["options"].get(key)}
+    implementation.plugreg_impl = {**options, "specname": row["hook"]}
+    return implementation  # type: ignore[no-any-return]
 
 
-def _method(full: str, codec: DataCodec | TypedMethod, *, is_async: bool) -> Callable[..., Any]:
-    pack, unpack = codec.pack_call, codec.unpack_result
+def _method(function: RemoteFunction, *, is_async: bool) -> Callable[..., Any]:
+    pack = function.codec.pack_call
 
     def method(self: StandIn, /, *args: Any, **kwargs: Any) -> Any:
-        return unpack(self._plugreg_remote.call_method(full, pack(args, kwargs)))
+        return self._plugreg_remote.call(function, pack(args, kwargs))
 
     async def amethod(self: StandIn, /, *args: Any, **kwargs: Any) -> Any:
-        return unpack(await self._plugreg_remote.acall_method(full, pack(args, kwargs)))
+        return await self._plugreg_remote.acall(function, pack(args, kwargs))
 
     setattr(method, ASYNC_TWIN, amethod)
     made = amethod if is_async else method
-    made.__name__ = full.rpartition(".")[2]
+    made.__name__ = function.name.rpartition(".")[2]
     return made

@@ -15,23 +15,12 @@ from plugreg.isolation.data import to_data
 from plugreg.isolation.description import has_settings
 from plugreg.isolation.link import HostLink
 from plugreg.isolation.protocol import BeginRequest, Mirrored
-from plugreg.plugin import Plugin, bind
 from plugreg.records import LoadedPlugin
 
 if TYPE_CHECKING:
     import logging
 
     from plugreg._lifecycle.binding import BoundContext
-
-
-def open_context(
-    loaded: LoadedPlugin, link: HostLink, request: BeginRequest, send_logs: Callable[[], object]
-) -> RemoteContext:
-    """Return the context of a plugin, and bind the plugin to it."""
-    context = RemoteContext(loaded, link, request, send_logs)
-    if issubclass(type(loaded.plugin), Plugin):
-        bind(loaded.plugin, context)
-    return context
 
 
 class RemoteContext:
