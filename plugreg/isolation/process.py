@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
+from itertools import count
 from math import inf
 from threading import BoundedSemaphore, Event, Lock, Thread
 from typing import IO, Any, Final
@@ -21,13 +23,17 @@ from typing import IO, Any, Final
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import Guard
 from plugreg._support.process import GRACE, wait_until
+from plugreg.exceptions import PluginDiedError, PluginTimeoutError
+from plugreg.isolation import waits
 from plugreg.isolation.environments import Program
-from plugreg.isolation.frames import LARGEST, LARGEST_BESIDE, Line, run
+from plugreg.isolation.faults import error_from_data
+from plugreg.isolation.frames import LARGEST, LARGEST_BESIDE, BrokenFrameError, Line, run
 from plugreg.isolation.guardian import GRACE as CHILD_GRACE
 from plugreg.isolation.lines import LinePool
+from plugreg.isolation.protocol import ERROR, VALUE, request
 from plugreg.isolation.sending import Sender
 from plugreg.isolation.systems import start_process
-from plugreg.isolation.waits import HERE, receive
+from plugreg.isolation.waits import HERE, Place
 
 _MOST_ASKS: Final = 64
 """How much a process may ask of the host at once; a plugin that calls itself asks without end."""
@@ -56,6 +62,7 @@ class ChildProcess:
     """A started process. It is ended by :meth:`stop` or :meth:`kill`, or ends itself.
 
     Attributes:
+        name: The plugin.
         pid: Number of the process that runs the plugin; before it has said so, of the guardian.
         started: Time of the start.
         is_usable: Whether calls may begin.
@@ -66,7 +73,7 @@ class ChildProcess:
         callers: Of each call under way, or waiting for a line, the isolated plugins that wait for
             its caller.
         asks: Is acquired for a request of the process to the host, until it is answered.
-        values: Those values, as `Surroundings.values` has them; they change under ``updating``.
+        values: Those values, settings and metadata; they change under ``updating``.
         stage: The next step that the process has announced.
         sync: The lines for synchronous calls, as many as there are workers.
         side: The lines for calls that are part of another call, or must not wait for any.
@@ -83,6 +90,7 @@ class ChildProcess:
         seconds: float,
         memory: int | None,
     ) -> None:
+        self.name: Final = name
         self.exitcode: int | None = None
         self.reason = ""
         self.stage = ""
@@ -95,6 +103,7 @@ class ChildProcess:
         self._tail = b""
         self.updating: Final = Lock()
         self.version = 0
+        self._numbers = count(1)
         self.values: tuple[object, object] = (None, None)
         self.callers: Final[list[Any]] = []
         self.asks: Final = BoundedSemaphore(_MOST_ASKS)
@@ -120,12 +129,78 @@ class ChildProcess:
             reader.start()
         Thread(target=self._listen, name=f"plugreg {name}", daemon=True).start()
 
-    @property
-    def stderr(self) -> str:
-        """The end of its output to stderr, from the beginning of a line on."""
-        # The rest of a line that was cut may be a piece of a protected value.
-        whole = self._tail.partition(b"\n")[2] if len(self._tail) == _KEPT else self._tail
-        return whole.decode(errors="replace")
+    async def exchange(
+        self, place: Place, pool: LinePool, line: Line, asked: tuple[str, int, bytes, float]
+    ) -> bytes:
+        """Send a request and return the answer. A process that gives none is ended.
+
+        Args:
+            place: Where to wait.
+            pool: The pool of the line, which gets it back.
+            line: The line.
+            asked: Name of the function, version of the values, bytes of the arguments, and the
+                most seconds.
+
+        Raises:
+            PluginTimeoutError: If the answer takes longer.
+            PluginDiedError: If the process ends, or violates the protocol.
+            Exception: The plugin's.
+        """
+        name, version, value, timeout = asked
+        number = next(self._numbers)
+        deadline = time.monotonic() + timeout
+        unsent: list[memoryview] = []
+        try:
+            body = request(number, name, version, value)
+            frame = await waits.exchange(place, line, body, deadline, unsent)
+            result = self._parse(frame, number)
+        except TimeoutError:
+            pool.drop(line)
+            self.kill(f"a call took longer than {timeout:g} seconds")
+            await waits.called(place, self.on_end, 2 * GRACE)
+            raise PluginTimeoutError(self.name, timeout) from None
+        except (EOFError, OSError) as error:
+            pool.drop(line)
+            raise await self.end_broken(place, error) from None
+        except BaseException:
+            if place is HERE:
+                # Ctrl-C: the answer to this call must not become that of the next call.
+                self.kill("a call was interrupted")
+            if place is HERE or pool is self.more:
+                # An async implementation is cancelled by that, too.
+                pool.drop(line)
+            else:
+                drain = partial(self._drain, pool, line, deadline, unsent)
+                Thread(target=drain, name="plugreg isolation", daemon=True).start()
+            raise
+        pool.put_back(line)
+        self.last_used = time.monotonic()
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def end_broken(self, place: Place, error: Exception) -> PluginDiedError:
+        """End a process whose line is of no use any more; return the error for the caller."""
+        reason = str(error)
+        if not isinstance(error, BrokenFrameError):
+            # It may be about to end by itself.
+            await waits.called(place, self.on_end, GRACE)
+            reason = "it has closed the connection"
+        if not self.ended.is_set():
+            self.kill(reason)
+        await waits.called(place, self.on_end, 2 * GRACE)
+        return self.died()
+
+    def died(self) -> PluginDiedError:
+        """Return the error that says how it has ended."""
+        code = self.exitcode
+        return PluginDiedError(
+            self.name,
+            exitcode=code if code is not None and code >= 0 else None,
+            signal=-code if code is not None and code < 0 else None,
+            stderr=self._listener.scrub(self._stderr),
+            reason=self.reason,
+        )
 
     def note_pid(self, pid: int) -> None:
         """Take the number of the process with the plugin. Raises ValueError for another's."""
@@ -198,6 +273,44 @@ class ChildProcess:
 
     # -- the parts ---------------------------------------------------------------------------
 
+    def _parse(self, frame: bytes, number: int) -> bytes | Exception:
+        """Return the value of an answer, or the plugin's exception."""
+        expected = b"%d %b\n" % (number, VALUE)
+        if frame.startswith(expected):
+            return frame[len(expected) :]
+        head, _, value = frame.partition(b"\n")
+        if head == b"%d %b" % (number, ERROR):
+            with Guard():
+                return error_from_data(self.name, json.loads(value))
+        raise BrokenFrameError("it has written what is no answer of the protocol")
+
+    def _drain(
+        self, pool: LinePool, line: Line, deadline: float, unsent: Sequence[memoryview]
+    ) -> None:
+        """Send what is left of a request, and wait for the answer, which nobody waits for any more.
+
+        A process that has none is killed.
+        """
+        try:
+            for data in list(unsent):
+                run(waits.send(HERE, line, data, deadline, []))
+            run(waits.receive(HERE, line, deadline))
+        except (EOFError, OSError) as error:
+            # Those that wait for the line would wait for ever, should the process live on.
+            is_late = isinstance(error, TimeoutError)
+            late, closed = "a call that was cancelled did not end", "it has closed the connection"
+            self.kill(late if is_late else closed)
+            pool.drop(line)
+        else:
+            pool.put_back(line)
+
+    @property
+    def _stderr(self) -> str:
+        """The end of its output to stderr, from the beginning of a line on."""
+        # The rest of a line that was cut may be a piece of a protected value.
+        whole = self._tail.partition(b"\n")[2] if len(self._tail) == _KEPT else self._tail
+        return whole.decode(errors="replace")
+
     @property
     def _is_busy(self) -> bool:
         return any(pool.is_busy for pool in self._pools)
@@ -233,7 +346,7 @@ class ChildProcess:
         line = self._control
         try:
             while True:
-                frame = run(receive(HERE, line, inf))
+                frame = run(waits.receive(HERE, line, inf))
                 with Guard():
                     self._take(json.loads(frame))
         except (EOFError, OSError):

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import pickle
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import count
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
@@ -27,20 +25,16 @@ from plugreg.isolation import waits
 from plugreg.isolation.codec import DataCodec
 from plugreg.isolation.data import RESULT, dump, to_data
 from plugreg.isolation.environments import program
-from plugreg.isolation.faults import error_from_data, error_to_data
-from plugreg.isolation.frames import BrokenFrameError, Line, run
-from plugreg.isolation.lines import LinePool
+from plugreg.isolation.faults import error_to_data
+from plugreg.isolation.frames import run
 from plugreg.isolation.options import Isolated
 from plugreg.isolation.process import ChildProcess, Listener
 from plugreg.isolation.protocol import (
     BEGIN,
-    ERROR,
     LOAD,
-    VALUE,
     BeginRequest,
     LoadRequest,
     Mirrored,
-    request,
 )
 from plugreg.isolation.records import ProcessInfo, measure
 from plugreg.isolation.running import CALLERS, Callers, RemoteFunction, Running, all_waiting
@@ -80,7 +74,6 @@ class RemotePlugin:
         self._context: Callable[[], BoundContext | None] = lambda: None
         self.stand_in: Callable[[], object] = lambda: None
         self._is_released = False
-        self._numbers = count(1)
         self._state = PerProcess(Running)
         self._logger = logging.getLogger(f"plugreg.plugin.{slug}")
 
@@ -208,75 +201,10 @@ class RemotePlugin:
                         raise
                     continue
                 asked = (function.name, version, value, function.seconds)
-                return await self._exchange(place, child, pool, line, asked)
+                return await child.exchange(place, pool, line, asked)
             finally:
                 if callers:
                     child.callers.remove(callers)
-
-    async def _exchange(
-        self,
-        place: Place,
-        child: ChildProcess,
-        pool: LinePool,
-        line: Line,
-        asked: tuple[str, int, bytes, float],
-    ) -> bytes:
-        """Send a request and return the answer. A process that gives none is ended."""
-        name, version, value, timeout = asked
-        number = next(self._numbers)
-        deadline = time.monotonic() + timeout
-        unsent: list[memoryview] = []
-        try:
-            body = request(number, name, version, value)
-            frame = await waits.exchange(place, line, body, deadline, unsent)
-            result = self._parse(frame, number)
-        except (EOFError, OSError) as error:
-            pool.drop(line)
-            is_late = isinstance(error, TimeoutError)
-            if is_late:
-                child.kill(f"a call took longer than {timeout:g} seconds")
-            else:
-                await self._end_broken(place, child, error)
-            await waits.called(place, child.on_end, 2 * GRACE)
-            raise (
-                PluginTimeoutError(self.slug, timeout) if is_late else self._died(child)
-            ) from None
-        except BaseException:
-            if place is HERE:
-                # Ctrl-C: the answer to this call must not become that of the next call.
-                child.kill("a call was interrupted")
-            if place is HERE or pool is child.more:
-                # An async implementation is cancelled by that, too.
-                pool.drop(line)
-            else:
-                drain = partial(_drain, child, pool, line, deadline, unsent)
-                Thread(target=drain, name="plugreg isolation", daemon=True).start()
-            raise
-        pool.put_back(line)
-        child.last_used = time.monotonic()
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-    def _parse(self, frame: bytes, number: int) -> bytes | Exception:
-        """Return the value of an answer, or the plugin's exception."""
-        expected = b"%d %b\n" % (number, VALUE)
-        if frame.startswith(expected):
-            return frame[len(expected) :]
-        head, _, value = frame.partition(b"\n")
-        if head == b"%d %b" % (number, ERROR):
-            with Guard():
-                return error_from_data(self.slug, json.loads(value))
-        raise BrokenFrameError("it has written what is no answer of the protocol")
-
-    async def _end_broken(self, place: Place, child: ChildProcess, error: Exception) -> None:
-        """Kill a process whose line is of no use any more, unless it is ending by itself."""
-        reason = str(error)
-        if not isinstance(error, BrokenFrameError):
-            await waits.called(place, child.on_end, GRACE)
-            reason = "it has closed the connection"
-        if not child.ended.is_set():
-            child.kill(reason)
 
     def _version(self, child: ChildProcess) -> int:
         """Return the version of the values that hold now; they are sent if they are new."""
@@ -312,20 +240,13 @@ class RemotePlugin:
         """
         found = next((child for remote, child in callers if remote is self), None)
         if found is not None and not found.is_usable:
-            raise self._died(found)
+            raise found.died()
         return found
 
     def _died(self, child: ChildProcess | None) -> PluginDiedError:
         if child is None:
             return PluginDiedError(self.slug, reason="it has ended before the call")
-        code = child.exitcode
-        return PluginDiedError(
-            self.slug,
-            exitcode=code if code is not None and code >= 0 else None,
-            signal=-code if code is not None and code < 0 else None,
-            stderr=self._scrub(child.stderr),
-            reason=child.reason,
-        )
+        return child.died()
 
     def _not_again(self, what: str, message: str) -> PluginDiedError:
         return PluginDiedError(
@@ -403,10 +324,9 @@ class RemotePlugin:
         try:
             line = run(waits.free_line(HERE, child.sync))
         except EOFError as error:
-            run(self._end_broken(HERE, child, error))
-            raise self._died(child) from None
+            raise run(child.end_broken(HERE, error)) from None
         asked = (name, 0, value, self.options.start_timeout)
-        return run(self._exchange(HERE, child, child.sync, line, asked))
+        return run(child.exchange(HERE, child.sync, line, asked))
 
     # -- messages of the process -------------------------------------------------------------
 
@@ -471,29 +391,3 @@ class RemotePlugin:
 def _are_known(values: tuple[object, object], child: ChildProcess) -> bool:
     known = child.values
     return values[0] is known[0] and values[1] is known[1]
-
-
-def _drain(
-    child: ChildProcess,
-    pool: LinePool,
-    line: Line,
-    deadline: float,
-    unsent: Sequence[memoryview],
-) -> None:
-    """Send what is left of a request, and wait for the answer, which nobody waits for any more.
-
-    A process that has none is killed.
-    """
-    try:
-        for data in list(unsent):
-            run(waits.send(HERE, line, data, deadline, []))
-        run(waits.receive(HERE, line, deadline))
-    except TimeoutError:
-        child.kill("a call that was cancelled did not end")
-        pool.drop(line)
-    except (EOFError, OSError):
-        # Those that wait for the line would wait for ever, should the process live on.
-        child.kill("it has closed the connection")
-        pool.drop(line)
-    else:
-        pool.put_back(line)
