@@ -57,9 +57,12 @@ _LARGEST_ANSWER: Final = 1024 * 1024
 _TOO_LARGE: Final = "the probe's answer has more than 1 MiB; the plugin declares more than is read"
 _OVERWRITTEN: Final = "the probe's answer cannot be read; the plugin has written over it"
 
-_START: Final = (
-    "import sys; sys.path[:] = {path!r}\nfrom plugreg._probe.child import main; main({folder!r})"
-)
+_START: Final = """import sys
+sys.path[:] = {path!r}
+from plugreg._probe.child import main
+sys.dont_write_bytecode, sys.pycache_prefix = {bytecode!r}
+main({folder!r})
+"""
 
 _NOT_BY_NAME: Final = (
     "it was given as an object, and a child process can only import what has a name; "
@@ -294,11 +297,15 @@ def _run(
 
     Return its exit code, None after the timeout, its output to both streams, and its seconds.
     """
-    flags = interpreter_flags(compiles=path is None)
+    # A probe leaves the compiled modules that an import in the host would leave.
+    bytecode = sys.dont_write_bytecode or path is not None, sys.pycache_prefix
     path = [entry for entry in (sys.path if path is None else path) if type(entry) is str]
-    code = _START.format(path=path, folder=folder)
+    code = _START.format(path=path, folder=folder, bytecode=bytecode)
     started = time.monotonic()
-    process = start([sys.executable or "", *flags, "-c", code], {**os.environ, MARK: folder})
+    process = start(
+        [sys.executable or "", *interpreter_flags(), "-X", "faulthandler", "-c", code],
+        {**os.environ, MARK: folder},
+    )
     streams = [_Stream(pipe) for pipe in (process.stdout, process.stderr) if pipe is not None]
     try:
         for stream in streams:

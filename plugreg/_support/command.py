@@ -73,7 +73,6 @@ def run(
     leaving = Event()
     process = _start(arguments, code, environment, folder)
     assert process.stdout is not None
-    exit_code: int | None = None
     try:
         Thread(target=_read, args=(process.stdout, lines, leaving), daemon=True).start()
         is_finished = _follow(process, lines, output, time.monotonic() + timeout)
@@ -85,9 +84,7 @@ def run(
                 lines.get_nowait()
         end(process, GRACE)
         wait_for_group(process)
-    if is_finished:
-        exit_code = process.returncode
-    return Completed(exit_code, "\n".join(output.lines))
+    return Completed(process.returncode if is_finished else None, "\n".join(output.lines))
 
 
 def last_lines(lines: Iterable[str]) -> list[str]:

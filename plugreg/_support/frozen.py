@@ -242,18 +242,12 @@ def _compiled(cls: FrozenType) -> Callable[..., None]:
         body.append(f"_set_{number}(self, {value})")
     if cls.__post_init__ is not Frozen.__post_init__:
         body.append("self.__post_init__()")
-    return _function(cls, "__init__", parameters, body, names)
-
-
-def _function(
-    cls: type, name: str, parameters: Iterable[str], body: Iterable[str], names: dict[str, Any]
-) -> Callable[..., Any]:
-    """Compile a method; only names of fields, which plugreg has chosen, are in its source."""
-    source = f"def {name}({', '.join(parameters)}):\n" + "".join(f"    {line}\n" for line in body)
+    # Only names of fields, which plugreg has chosen, are in the source.
+    source = f"def __init__({', '.join(parameters)}):\n" + "".join(f"    {line}\n" for line in body)
     exec(compile(source, f"<{__name__}>", "exec"), names)  # noqa: S102
-    function: Callable[..., Any] = names[name]
-    function.__qualname__ = f"{cls.__qualname__}.{name}"
-    return function
+    construct: Callable[..., None] = names["__init__"]
+    construct.__qualname__ = f"{cls.__qualname__}.__init__"
+    return construct
 
 
 class Frozen(metaclass=FrozenType):
@@ -307,17 +301,6 @@ if TYPE_CHECKING:
     from typing import NamedTuple
 else:
 
-    def _compiled_new(cls: Any) -> Callable[..., Any]:
-        """Compile the constructor that a class of ``collections.namedtuple`` has."""
-        known = {f"_default_{name}": value for name, value in cls._field_defaults.items()}
-        parameters = [
-            f"{name}=_default_{name}" if name in cls._field_defaults else name
-            for name in cls._fields
-        ]
-        body = f"return _new(_cls, ({''.join(f'{name}, ' for name in cls._fields)}))"
-        known["_new"] = tuple.__new__
-        return _function(cls, "__new__", ["_cls", *parameters], [body], known)
-
     class _NamedTupleType(type):
         """Creates the subclasses of `NamedTuple`: annotations are fields of the tuple."""
 
@@ -337,7 +320,10 @@ else:
         def __new__(cls, /, *values: Any, **named: Any) -> Self:
             names = cls._fields
             if next(cls._made) >= _MANY:
-                cls.__new__ = staticmethod(_compiled_new(cls))
+                same = collections.namedtuple(
+                    cls.__name__, names, defaults=cls._field_defaults.values()
+                )
+                cls.__new__ = staticmethod(same.__new__)
                 return cls(*values, **named)
             if named or len(values) != len(names):
                 fields = cls._field_defaults | dict(zip(names, values, strict=False)) | named

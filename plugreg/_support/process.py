@@ -50,22 +50,12 @@ def start(
     )
 
 
-def interpreter_flags(*, is_same: bool = True, compiles: bool = True) -> list[str]:
-    """Return the flags for a child process, which writes to stderr where it crashed.
-
-    Args:
-        is_same: Whether it is this interpreter, and gets the flags of this one.
-        compiles: Whether it leaves the compiled modules that this process would leave.
-    """
+def interpreter_flags() -> list[str]:
+    """Return the flags of this interpreter, for a child process with the same flags."""
     import subprocess
 
     # They are private in subprocess; multiprocessing starts its children with them too.
-    same: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    flags = [*(same if is_same else ()), "-X", "faulthandler"]
-    if sys.dont_write_bytecode or not compiles:
-        flags.append("-B")
-    if sys.pycache_prefix is not None:
-        flags += ["-X", f"pycache_prefix={sys.pycache_prefix}"]
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     return flags
 
 

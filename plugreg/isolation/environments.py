@@ -51,8 +51,7 @@ def program(
         # The host's folders would come before the packages of the other interpreter.
         for name in ("PYTHONPATH", "PYTHONHOME"):
             variables.pop(name, None)
-        flags = interpreter_flags(is_same=False)
-        return Program(os.fspath(python), flags, None, needed, first, variables)
+        return Program(os.fspath(python), [], None, needed, first, variables)
     path = [entry for entry in sys.path if type(entry) is str]
     return Program(sys.executable or "", interpreter_flags(), path, needed, first, variables)
 

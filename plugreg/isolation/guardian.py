@@ -74,6 +74,7 @@ def serve(control: int, calls: int, ready: int = -1) -> None:
     from plugreg.isolation.child import main as run
 
     sys.path[:0] = start["first"]
+    sys.dont_write_bytecode, sys.pycache_prefix = start["bytecode"]
     run(socket.socket(fileno=control), first, ready, connect)
 
 

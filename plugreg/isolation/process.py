@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -111,8 +112,10 @@ class ChildProcess:
         self.pid = self._system.popen.pid
         self.started: Final = datetime.now(UTC)
         with suppress(OSError):
-            folders = {"path": program.path, "own": program.own, "first": program.first}
-            Line(self._system.calls).send(json.dumps(folders).encode())
+            places = {"path": program.path, "own": program.own, "first": program.first}
+            bytecode = sys.dont_write_bytecode, sys.pycache_prefix
+            begin = json.dumps({**places, "bytecode": bytecode}).encode()
+            Line(self._system.calls).send(begin)
         self._control = _line(self._system.control, LARGEST_BESIDE)
         self._sender = Sender(self._control, seconds, self.kill)
         self.sync: Final = self._pool(_line(self._system.calls), workers, "sync")

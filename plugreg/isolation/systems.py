@@ -41,7 +41,16 @@ _BOOT: Final = (
 
 def _command(program: Program, *places: int) -> list[str]:
     folder = str(Path(__file__).parent)
-    return [program.python, *program.flags, "-c", _BOOT, folder, *map(str, places)]
+    return [
+        program.python,
+        *program.flags,
+        "-X",
+        "faulthandler",
+        "-c",
+        _BOOT,
+        folder,
+        *map(str, places),
+    ]
 
 
 class GuardedProcess:
