@@ -35,6 +35,7 @@ Fits = Callable[[Any], bool]
 """Whether a value arrives unchanged when it is written as JSON."""
 
 _dumps: Final = json.JSONEncoder(separators=(",", ":")).encode
+_decode: Final = json.JSONDecoder().raw_decode
 
 
 Kind = Literal["json", "pickle", "own"]
@@ -139,6 +140,8 @@ class JsonCodec(Codec):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._fits = {name: fits_json(kind) for name, kind in self.kinds.items()}
+        # Most hooks take and return strings and numbers.
+        self._scalars = {name: scalars_of(kind) for name, kind in self.kinds.items()}
         self._adapters: dict[tuple[str, ...], Any] = {}
 
     def unpack_arguments(self, data: bytes, names: Sequence[str] | None = None) -> Sequence[Any]:
@@ -147,7 +150,7 @@ class JsonCodec(Codec):
         value: Any = None
         try:
             if data[:1] != _TAGGED:
-                values: list[Any] = json.loads(data)
+                values: list[Any] = _decode(data.decode())[0]
                 if len(values) == len(names) and self._fit(values, names):
                     return values
             return _read(self._adapter_for(names), data)
@@ -162,11 +165,12 @@ class JsonCodec(Codec):
 
     def _fit(self, values: Sequence[Any], names: Sequence[str]) -> bool:
         """Return whether no value needs pydantic."""
-        fits = self._fits
+        fits, scalars = self._fits, self._scalars
         for name, value in zip(names, values, strict=True):
-            fit = fits[name]
-            if fit is None or not fit(value):
-                return False
+            if type(value) not in scalars[name]:
+                fit = fits[name]
+                if fit is None or not fit(value):
+                    return False
         return True
 
     def _dump(self, values: Sequence[Any], names: Sequence[str]) -> bytes:
@@ -294,9 +298,9 @@ def fits_json(kind: Any) -> Fits | None:
     """Return a function that says whether a value needs no pydantic, None where each does."""
     if _is_untyped(kind):
         return is_json
-    if kind is None or kind in _SCALARS:
-        classes = {float, int} if kind is float else {NoneType if kind is None else kind}
-        return lambda value: type(value) in classes
+    scalars = scalars_of(kind)
+    if scalars:
+        return lambda value: type(value) in scalars
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         # With a type beside it that needs pydantic, a string may stand for a value of that type.
@@ -311,6 +315,17 @@ def fits_json(kind: Any) -> Fits | None:
         item = fits_json((*inner, Any, Any)[1])
         return None if item is None else partial(_is_dict_of, item)
     return None
+
+
+def scalars_of(kind: Any) -> frozenset[type]:
+    """Return the classes of all values of a type of strings, numbers, booleans and None alone."""
+    if get_origin(kind) in (Union, UnionType):
+        found = [*map(scalars_of, get_args(kind))]
+        return frozenset().union(*found) if all(found) else frozenset()
+    if kind is float:
+        return frozenset({float, int})
+    kind = NoneType if kind is None else kind
+    return frozenset({kind}) & _SCALARS
 
 
 def _is_list_of(fits: Fits, value: Any) -> bool:

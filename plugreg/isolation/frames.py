@@ -56,17 +56,24 @@ class Line:
 
     def receive(self) -> bytes:
         """Return the next frame of a socket that blocks. Raises as `receive_some` does."""
-        frame = self.feed(b"")
+        frame = self.rest()
         while frame is None:
             frame = self.receive_some()
         return frame
+
+    def rest(self) -> bytes | None:
+        """Return another frame that was received already, else None."""
+        return self.feed(b"") if self._data else None
 
     def receive_some(self) -> bytes | None:
         """Receive once; return a frame that is complete by that, else None.
 
         Raises EOFError where the other side is closed, and BrokenFrameError for invalid bytes.
         """
-        piece = self.sock.recv(PIECE if self._data else _SHORT)
+        try:
+            piece = self.sock.recv(PIECE if self._data else _SHORT)
+        except BlockingIOError:
+            return None
         if not piece:
             raise EOFError
         return self.feed(piece)

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from threading import Lock, Thread
 
-from plugreg.isolation.frames import Line, pack, run
-from plugreg.isolation.waits import HERE
+from plugreg.isolation.frames import Line, pack
+from plugreg.isolation.waits import wait_for_socket
 
 
 class Sender:
@@ -48,7 +48,7 @@ class Sender:
     def _send_rest(self) -> None:
         while True:
             before = self._unsent[0]
-            run(HERE.until_ready(self._line.sock, self._seconds, writing=True))
+            wait_for_socket(self._line.sock, self._seconds, writing=True)
             with self._lock:
                 if self._flush():
                     return

@@ -116,7 +116,7 @@ def _hook(function: RemoteFunction, row: Mapping[str, Any]) -> Callable[..., Any
     )
     made: dict[str, Any] = {
         "__function": function,
-        "__pack": codec.pack_hook,
+        "__pack": codec.pack_hook if row["optional"] else codec.pack_arguments,
         "__is_async": is_async,
         "__absent": ABSENT,
     }

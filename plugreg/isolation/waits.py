@@ -9,22 +9,33 @@ from __future__ import annotations
 
 import select
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from itertools import count
 from typing import Any, Final, TypeVar
 
 from plugreg._calls.aio._loops import Loop
-from plugreg.isolation.frames import Line, pack, run
+from plugreg.isolation.frames import Line, pack
 from plugreg.isolation.lines import LinePool
 
 T = TypeVar("T")
 
 _LONGEST_WAIT: Final = 3_600.0
 """Seconds of a single wait; poll(2) takes no more than some weeks."""
+
+
+def wait_for_socket(sock: socket.socket, seconds: float, *, writing: bool) -> None:
+    """Wait in this thread until a socket can be read, or written, or so many seconds."""
+    seconds = max(min(seconds, _LONGEST_WAIT), 0)
+    if sys.platform == "win32":
+        select.select([] if writing else [sock], [sock] if writing else [], [], seconds)
+    else:
+        poll = select.poll()
+        poll.register(sock, select.POLLOUT if writing else select.POLLIN)
+        poll.poll(seconds * 1000)
 
 
 class ThisThread:
@@ -39,16 +50,6 @@ class ThisThread:
     async def wait(self, event: Any, seconds: float | None, *, shielded: bool) -> None:  # noqa: ARG002
         """Wait for an event, or so many seconds."""
         event.wait(seconds)
-
-    async def until_ready(self, sock: socket.socket, seconds: float, *, writing: bool) -> None:
-        """Wait until a socket can be read, or written, or so many seconds."""
-        seconds = max(min(seconds, _LONGEST_WAIT), 0)
-        if not hasattr(select, "poll"):
-            select.select([] if writing else [sock], [sock] if writing else [], [], seconds)
-            return
-        poll = select.poll()
-        poll.register(sock, select.POLLOUT if writing else select.POLLIN)
-        poll.poll(seconds * 1000)
 
 
 HERE: Final = ThisThread()
@@ -110,7 +111,13 @@ async def exchange(
     Raises:
         TimeoutError: At the deadline. Others are those of `Line.receive_some`.
     """
-    await send(place, line, memoryview(pack(body)), deadline, unsent)
+    data = pack(body)
+    try:
+        sent = line.sock.send(data)
+    except BlockingIOError:
+        sent = 0
+    if sent < len(data):
+        await send(place, line, memoryview(data)[sent:], deadline, unsent)
     return await receive(place, line, deadline)
 
 
@@ -131,12 +138,11 @@ async def send(
 
 async def receive(place: Place, line: Line, deadline: float) -> bytes:
     """Return the next frame. Raises as `exchange` does."""
-    frame = line.feed(b"")
+    frame = line.rest()
     while frame is None:
         # Also after the deadline: this process may have been paused, and the frame is there.
         await _until_ready(place, line.sock, deadline, writing=False)
-        with suppress(BlockingIOError):
-            frame = line.receive_some()
+        frame = line.receive_some()
         if frame is None and time.monotonic() > deadline:
             raise TimeoutError
     return frame
@@ -197,7 +203,10 @@ async def _until_ready(
     place: Place, sock: socket.socket, deadline: float, *, writing: bool
 ) -> None:
     left = deadline - time.monotonic()
+    if isinstance(place, ThisThread):
+        wait_for_socket(sock, left, writing=writing)
+        return
     try:
         await place.until_ready(sock, left, writing=writing)
     except NotImplementedError:
-        await in_thread(place, partial(run, HERE.until_ready(sock, left, writing=writing)))
+        await in_thread(place, partial(wait_for_socket, sock, left, writing=writing))
