@@ -28,7 +28,7 @@ from plugreg.exceptions import PluginDiedError, PluginTimeoutError
 from plugreg.isolation import waits
 from plugreg.isolation.environments import Program
 from plugreg.isolation.faults import error_from_data
-from plugreg.isolation.frames import LARGEST, LARGEST_BESIDE, BrokenFrameError, Line, run
+from plugreg.isolation.frames import LARGEST, LARGEST_BESIDE, BrokenFrameError, Line, pack, run
 from plugreg.isolation.guardian import GRACE as CHILD_GRACE
 from plugreg.isolation.lines import LinePool
 from plugreg.isolation.protocol import ERROR, VALUE, request
@@ -154,8 +154,9 @@ class ChildProcess:
         deadline = time.monotonic() + timeout
         unsent: list[memoryview] = []
         try:
-            body = request(number, name, version, value)
-            frame = await waits.exchange(place, line, body, deadline, unsent)
+            data = memoryview(pack(request(number, name, version, value)))
+            await waits.send(place, line, data, deadline, unsent)
+            frame = await waits.receive(place, line, deadline)
             result = self._parse(frame, number)
         except TimeoutError:
             pool.drop(line)

@@ -18,7 +18,7 @@ from itertools import count
 from typing import Any, Final, TypeVar
 
 from plugreg._calls.aio._loops import Loop
-from plugreg.isolation.frames import Line, pack
+from plugreg.isolation.frames import Line
 from plugreg.isolation.lines import LinePool
 
 T = TypeVar("T")
@@ -96,40 +96,26 @@ async def free_line(place: Place, pool: LinePool) -> Line:
     return line
 
 
-async def exchange(
-    place: Place, line: Line, body: bytes, deadline: float, unsent: list[memoryview]
-) -> bytes:
-    """Send a frame and return the next frame that arrives.
+async def send(
+    place: Place, line: Line, data: memoryview, deadline: float, unsent: list[memoryview]
+) -> None:
+    """Send a packed frame, or the rest of it.
 
     Args:
         place: Where to wait.
         line: The line, whose socket does not block.
-        body: The content of the frame.
+        data: The frame.
         deadline: The end of all this, by ``time.monotonic``.
         unsent: Gets what is left to be sent, for a coroutine that is cancelled in between.
 
     Raises:
-        TimeoutError: At the deadline. Others are those of `Line.receive_some`.
+        TimeoutError: At the deadline. Others are those of the system.
     """
-    data = pack(body)
-    try:
-        sent = line.sock.send(data)
-    except BlockingIOError:
-        sent = 0
-    if sent < len(data):
-        await send(place, line, memoryview(data)[sent:], deadline, unsent)
-    return await receive(place, line, deadline)
-
-
-async def send(
-    place: Place, line: Line, data: memoryview, deadline: float, unsent: list[memoryview]
-) -> None:
-    """Send a packed frame, or the rest of it. Raises as `exchange` does."""
     while data:
-        unsent[:] = [data]
         try:
             data = data[line.sock.send(data) :]
         except BlockingIOError:
+            unsent[:] = [data]
             await _until_ready(place, line.sock, deadline, writing=True)
         if data and time.monotonic() > deadline:
             raise TimeoutError
@@ -137,7 +123,10 @@ async def send(
 
 
 async def receive(place: Place, line: Line, deadline: float) -> bytes:
-    """Return the next frame. Raises as `exchange` does."""
+    """Return the next frame.
+
+    Raises TimeoutError at the deadline; others are those of `Line.receive_some`.
+    """
     frame = line.rest()
     while frame is None:
         # Also after the deadline: this process may have been paused, and the frame is there.

@@ -202,10 +202,9 @@ def test_a_reader_of_drops() -> None:
 
         reader = threading.Thread(target=read_slowly)
         reader.start()
+        data, deadline = memoryview(bytes(50_000_000)), time.monotonic() + 0.3
         with pytest.raises(TimeoutError):
-            frames.run(
-                waits.exchange(waits.HERE, line, bytes(50_000_000), time.monotonic() + 0.3, [])
-            )
+            frames.run(waits.send(waits.HERE, line, data, deadline, []))
         near.shutdown(socket.SHUT_RDWR)
         near.close()
         reader.join()

@@ -137,8 +137,9 @@ def test_end_in_the_moment_of_a_call(host: Any) -> None:
     end.start()
     assert host.eventually(lambda: taken)
     line = taken[0]
-    sent = waits.exchange(waits.HERE, line, b'99 act 0\n["work"]', time.monotonic() + host.wait, [])
-    assert run(sent) == b'99 value\n["None"]'
+    line.send(b'99 act 0\n["work"]')
+    answer = waits.receive(waits.HERE, line, time.monotonic() + host.wait)
+    assert run(answer) == b'99 value\n["None"]'
     child.sync.put_back(line)
     end.join()
     assert child.ended.is_set()
