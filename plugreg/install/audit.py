@@ -6,13 +6,13 @@ time. A row is replaced when more is known of its attempt, and never deleted.
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from types import NoneType
-from typing import Any, Final, Literal, get_args
+from functools import cache
+from typing import Any, Final, Literal, TypeVar
 
 from plugreg._support.guard import plain
 from plugreg.exceptions import RecordCorruptError
@@ -20,11 +20,11 @@ from plugreg.install.installer import Release
 from plugreg.install.plan import Change, Outdated
 from plugreg.records import PluginSpec
 from plugreg.storage import Storage
-from plugreg.storage.base import Record, field, readable
+from plugreg.storage.base import DamagedRecord, Record, readable
 
 _TABLE: Final = "audit"
 _RELEASES: Final = "releases"
-_CHANGE: Final = ("name", "before", "after", "source", "sha256", "size")
+_Row = TypeVar("_Row")
 
 Action = Literal["install", "uninstall", "sync", "rollback", "recover"]
 """The kind of change; an upgrade is an installation. Earlier versions wrote ``recover``."""
@@ -66,7 +66,7 @@ class AuditEntry:
     outcome: AuditOutcome
     reasons: tuple[str, ...] = ()
     seconds: float
-    id: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def __post_init__(self) -> None:
         if self.when.utcoffset() != timedelta(0):
@@ -84,9 +84,10 @@ class Audit:
 
         It is on disk when this returns, if the storage uses a disk.
         """
-        row = _row(entry)
+        # Microseconds that are 0 are written as well, because keys are compared as strings.
+        time = entry.when.isoformat(timespec="microseconds").removesuffix("+00:00")
         with self._storage.transaction() as transaction:
-            transaction.put(_TABLE, _key(entry), row)
+            transaction.put(_TABLE, f"{time}Z-{entry.id}", _stored(asdict(entry)))
 
     def entries(self, limit: int | None = None) -> tuple[AuditEntry, ...]:
         """Return the entries, or the ``limit`` latest of them, the oldest first. Writes nothing.
@@ -111,58 +112,36 @@ class Audit:
         return tuple(found)
 
 
-def _key(entry: AuditEntry) -> str:
-    # Microseconds that are 0 are written as well, because keys are compared as strings.
-    time = entry.when.isoformat(timespec="microseconds").removesuffix("+00:00")
-    return f"{time}Z-{entry.id}"
-
-
-def _row(entry: AuditEntry) -> Record:
-    # The output of an installer may have no UTF-8 form; the entry is still stored.
-    text = {name: getattr(entry, name) for name in ("actor", "requirement", "distribution")}
-    changes = [{name: getattr(change, name) for name in _CHANGE} for change in entry.changes]
-    return {
-        **_plain(text),
-        "when": entry.when.isoformat(),
-        "action": entry.action,
-        "changes": [_plain(change) for change in changes],
-        "outcome": entry.outcome,
-        "reasons": [plain(reason) for reason in entry.reasons],
-        "seconds": float(entry.seconds),
-    }
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: plain(v) if isinstance(v, str) else v for name, v in values.items()}
-
-
 def _entry(key: str, row: Record) -> AuditEntry:
-    with readable(_TABLE, key):
-        kinds = {"action": get_args(Action), "outcome": get_args(AuditOutcome)}
-        for name, words in kinds.items():
-            if field(row, name, str) not in words:
-                raise ValueError(f"{row[name]!r} is no word for {name}")
-        reasons = field(row, "reasons", list)
-        if not all(type(reason) is str for reason in reasons):
-            raise TypeError("a reason is no str")
-        texts = {name: field(row, name, str, NoneType) for name in ("actor", "distribution")}
-        return AuditEntry(
-            **texts,
-            when=datetime.fromisoformat(field(row, "when", str)),
-            action=row["action"],
-            requirement=field(row, "requirement", str),
-            changes=tuple(_change(item) for item in field(row, "changes", list)),
-            outcome=row["outcome"],
-            reasons=tuple(reasons),
-            seconds=field(row, "seconds", float),
-            id=key.rpartition("-")[2],
-        )
+    return _read(AuditEntry, _TABLE, key, row, id=key.rpartition("-")[2])
 
 
-def _change(row: Record) -> Change:
-    optional = dict.fromkeys(("before", "after", "source", "sha256"), str)
-    values = {name: field(row, name, kind, NoneType) for name, kind in optional.items()}
-    return Change(name=field(row, "name", str), size=field(row, "size", int, NoneType), **values)
+def _stored(value: Any) -> Any:
+    """Return a value as a store has it."""
+    if isinstance(value, str):
+        # The output of an installer may have no UTF-8 form; the entry is still stored.
+        return plain(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {name: _stored(part) for name, part in value.items()}
+    return [*map(_stored, value)] if isinstance(value, tuple) else value
+
+
+def _read(kind: Callable[..., _Row], table: str, key: str, row: Record, **more: object) -> _Row:
+    """Return what a row was made from. Raises RecordCorruptError for one of others."""
+    with readable(table, key):
+        if isinstance(row, DamagedRecord):
+            raise ValueError(row.reason)  # noqa: TRY004 - the fault is that of the contents
+        found: _Row = _adapter(kind).validate_json(json.dumps({**row, **more}), strict=True)
+    return found
+
+
+@cache
+def _adapter(kind: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 class ReleaseRows:
@@ -173,18 +152,20 @@ class ReleaseRows:
 
     def put(self, installed: Mapping[str, str], releases: Mapping[str, Release]) -> None:
         """Store the answer of an index about installed distributions; it replaces earlier ones."""
-        asked = datetime.now(UTC).isoformat()
+        asked = datetime.now(UTC)
         with self._storage.transaction() as transaction:
             for name, _ in list(transaction.items(_RELEASES)):
                 transaction.delete(_RELEASES, name)
             for name, release in releases.items():
-                row = {
-                    "installed": installed[name],
-                    "latest": release.version,
-                    "yanked": release.yanked,
-                    "asked": asked,
-                }
-                transaction.put(_RELEASES, name, row)
+                row = Outdated(
+                    distribution=name,
+                    installed=installed[name],
+                    latest=release.version,
+                    yanked=release.yanked,
+                    slugs=(),
+                    asked=asked,
+                )
+                transaction.put(_RELEASES, name, _stored(asdict(row)))
 
     def outdated(
         self, installed: Mapping[str, str], specs: Iterable[PluginSpec]
@@ -193,15 +174,8 @@ class ReleaseRows:
         specs = tuple(specs)
         found = []
         for name, row in sorted(self._storage.read(_RELEASES).items()):
-            with readable(_RELEASES, name):
-                outdated = Outdated(
-                    distribution=name,
-                    installed=field(row, "installed", str),
-                    latest=field(row, "latest", str, NoneType),
-                    yanked=field(row, "yanked", str, NoneType),
-                    slugs=tuple(spec.slug for spec in specs if spec.distribution == name),
-                    asked=datetime.fromisoformat(field(row, "asked", str)),
-                )
+            slugs = [spec.slug for spec in specs if spec.distribution == name]
+            outdated = _read(Outdated, _RELEASES, name, row, distribution=name, slugs=slugs)
             if installed.get(name) == outdated.installed and _is_outdated(outdated):
                 found.append(outdated)
         return tuple(found)
