@@ -3,7 +3,7 @@
 RECORD is not trusted (PEP 376): the unpacked files are checked.
 """
 
-# ruff: noqa: PTH100, PTH112, PTH114, PTH117, PTH118, PTH119, PTH120, PTH122
+# ruff: noqa: PTH100, PTH114, PTH117, PTH118, PTH119, PTH120
 # A Path for each of ten thousands of files would take longer than the checks.
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder, all_suffixes
+from importlib.machinery import (
+    BuiltinImporter,
+    FrozenImporter,
+    ModuleSpec,
+    PathFinder,
+    all_suffixes,
+)
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -31,21 +37,24 @@ _AT_EVERY_START: Final = frozenset({"sitecustomize", "usercustomize"})
 _UNASKED: Final = frozenset({"_manylinux", "org", "urllib3_secure_extra"})
 """Modules that pip, uv or the standard library import if they are there."""
 
-_PATH_FILES: Final = frozenset({".pth", ".start", ".egg-link"})
+_PATH_FILES: Final = (".pth", ".start", ".egg-link")
 """Suffixes of files that Python (``.start`` since 3.15, PEP 829) or setuptools read at a start."""
 
 _OF_DATA: Final = frozenset({"etc", "include", "lib", "lib32", "lib64", "share", "var"})
 """Folders in a prefix that hold data, unless they are packages."""
 
-_PROGRAMS: Final = frozenset({"games", "sbin", "scripts"})
-_CONFIGURATION: Final = frozenset({"pip.conf", "pip.ini", "uv.toml", "pyvenv.cfg"})
-_OF_SHELLS: Final = (
-    *("conda-meta/", "etc/conda/", "etc/fish/conf.d/", "etc/profile.d/"),
-    "share/fish/vendor_conf.d/",
+_FOUND_BY_PLACE: Final = re.compile(
+    r"""
+    [^/.]+ | \..*                                                       # at the top, and hidden
+    | (conda-meta | etc/conda | etc/profile\.d | etc/fish/conf\.d | share/fish/vendor_conf\.d)/.*
+    | (local/)?(games | sbin | scripts)/.* | local/bin/.*
+    | (.*/)?(pip\.conf | pip\.ini | uv\.toml | pyvenv\.cfg)
+    | (local/)?lib(32 | 64)?/(python | pypy)[0-9.]*t?/.*
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
-_OTHER_PYTHON: Final = re.compile(r"(?:local/)?lib(?:32|64)?/(?:python|pypy)[0-9.]*t?/")
-"""Places in a prefix where programs find files, in lower case. A generation is not a prefix, but
-an operator may copy it into one."""
+"""Places in a prefix where programs find files. A generation is not a prefix, but an operator may
+copy it into one."""
 
 _NO_FILE: Final = "which is no plain file"
 _OUTSIDE: Final = "which is outside of its folder"
@@ -110,172 +119,138 @@ def check_files(
     """
     names = {pin.name for pin in pins}
     found = {name: there for name, there in distributions(staged).items() if name in names}
-    check = _Check(str(staged), found, host, kept, allow_pth=allow_pth)
-    return check.result(_other_versions(pins, found))
-
-
-class _Check:
-    def __init__(
-        self,
-        staged: str,
-        found: Mapping[str, Distribution],
-        host: Sequence[str],
-        kept: Iterable[Distribution],
-        *,
-        allow_pth: bool,
-    ) -> None:
-        self._staged = staged
-        self._found = found
-        self._host = [entry for entry in host if not _is_of_python(entry)]
-        self._host_modules = cache(self._list_host)
-        self._found_by_hook = cache(self._find_by_hook)
-        beside = (entry for entry in map(os.path.abspath, sys.path) if entry not in host)
-        self._beside = tuple(entry + os.sep for entry in beside)
-        self._allow_pth = allow_pth
-        self._faults: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-        """Paths by distribution and fault."""
-        self._owners: dict[str, str] = {}
-        """The distribution that brings each file, by path in the folder."""
-        self._kept = {path: other.name for other in kept for path in _record(other)}
-        """The same of those that stay."""
-        self._modules: defaultdict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
-        """File name and owner by folder and module, of all but the host's."""
-        self._names: defaultdict[str, set[str]] = defaultdict(set)
-        """Names of modules by folder."""
-
-    def result(self, refusals: Iterable[Refusal]) -> Contents:
-        """Return the findings."""
-        self._assign()
-        for path, owner in (*self._kept.items(), *self._owners.items()):
-            for entry in _entries(path):
-                folder, base = os.path.split(entry)
-                module = _module(base, is_folder=entry != path) or ""
-                self._modules[folder, module].add((base, owner))
-                self._names[folder].add(module)
-        expected = {found.path.name for found in self._found.values()}
-        for base, owner in self._modules["", ""]:
-            if base.lower().endswith(METADATA) and owner in self._found and base not in expected:
-                self._faults[owner, _METADATA_OF_OTHERS].add(base)
-        for path, owner in self._owners.items():
-            for fault in self._faults_of(path, owner):
-                self._faults[owner, fault].add(path)
-        tops = {_top(path) for path in self._owners if _module(os.path.basename(path))} - _OF_DATA
-        tops |= {top for top in _OF_DATA if f"{top}/__init__.py" in self._owners}
-        tops |= expected | {"bin"}
-        return Contents(
-            distributions=self._found,
-            data_files=tuple(sorted(path for path in self._owners if _top(path) not in tops)),
-            scripts=tuple(sorted(p.partition("/")[2] for p in self._owners if _top(p) == "bin")),
-            refusals=(*refusals, *self._refusals()),
-        )
-
-    def _assign(self) -> None:
-        """Find out which distribution brings each file."""
-        files = dict(_files(self._staged))
-        for name, found in self._found.items():
-            for path in _record(found):
-                if path.startswith(("../", "/")) or os.path.isabs(path):
-                    self._faults[name, _OUTSIDE].add(path)
-                elif path not in files:
-                    self._faults[name, _NOT_BROUGHT].add(path)
-                elif self._owners.setdefault(path, name) != name:
-                    self._faults[name, _TWICE].add(path)
-        everyone = "', '".join(self._found)
-        for path, is_plain in files.items():
-            owner = self._owners.get(path, everyone)
-            if path not in self._owners:
-                self._faults[owner, _UNLISTED].add(path)
-            if not is_plain:
-                self._faults[owner, _NO_FILE].add(path)
-
-    def _refusals(self) -> Iterator[Refusal]:
-        """Refuse each distribution that has faults, in a sentence."""
-        for name in sorted({name for name, _ in self._faults}):
-            shown = "; ".join(
-                f"{', '.join(map(repr, sorted(paths)[:3]))}, {fault}"
-                for (owner, fault), paths in self._faults.items()
-                if owner == name
-            )
-            reason = f"{name!r} has among its files {shown}: ask for a version without it"
-            yield Refusal(rule="environment", reason=reason)
-
-    def _faults_of(self, path: str, owner: str) -> Iterator[str]:
-        """Yield the faults of a file's place."""
+    faults: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    owners = _assigned(str(staged), found, faults)
+    others = {path: other.name for other in kept for path in _record(other)}
+    claims = _Claims(owners, others, host)
+    for path, owner in owners.items():
         top, source = _top(path), _source_of(path)
         module = top.partition(".")[0]
-        is_read = path == top and os.path.splitext(path)[1].lower() in _PATH_FILES
-        if (is_read and not self._allow_pth) or module.lower() in _AT_EVERY_START:
-            yield _RUN_AT_START
-        if module in _UNASKED or _is_of_other_systems(module):
-            yield _READ_UNASKED
-        if f"{top}/__init__.py" not in self._owners and _is_found_by_place(path.lower()):
-            yield _OF_OTHER_PROGRAMS
-        if source == path or self._owners.get(source) != owner:
-            if source in self._kept:
-                yield _THERE
-            elif any(self._rivals(source, owner)):
-                yield _IN_THE_WAY
+        is_read = path == top and path.lower().endswith(_PATH_FILES)
+        is_own = source != path and owners.get(source) == owner
+        wrong = {
+            _METADATA_OF_OTHERS: top.lower().endswith(METADATA) and top != found[owner].path.name,
+            _RUN_AT_START: (is_read and not allow_pth) or module.lower() in _AT_EVERY_START,
+            _READ_UNASKED: module in _UNASKED or _is_of_other_systems(module),
+            _OF_OTHER_PROGRAMS: f"{top}/__init__.py" not in owners
+            and _FOUND_BY_PLACE.fullmatch(path),
+            _THERE: not is_own and source in others,
+            _IN_THE_WAY: not is_own and source not in others and claims.collide(source, owner),
+        }
+        for fault in (fault for fault, holds in wrong.items() if holds):
+            faults[owner, fault].add(path)
+    tops = {_top(path) for path in owners if _module(path)} - _OF_DATA
+    tops |= {top for top in _OF_DATA if f"{top}/__init__.py" in owners}
+    tops |= {there.path.name for there in found.values()} | {"bin"}
+    return Contents(
+        distributions=found,
+        data_files=tuple(sorted(path for path in owners if _top(path) not in tops)),
+        scripts=tuple(sorted(p.partition("/")[2] for p in owners if _top(p) == "bin")),
+        refusals=(*_other_versions(pins, found), *_refusals(faults)),
+    )
 
-    def _rivals(self, path: str, owner: str) -> Iterator[str]:
-        """Yield modules of others that could not be imported any more, or contain this file."""
-        entries = list(_entries(path))
-        for entry in entries:
-            folder, base = os.path.split(entry)
-            module = _module(base, is_folder=entry != path)
-            if module:
-                # A folder may be a part of a namespace, a file may be there once.
-                yield from self._others(folder, owner, module, besides=entry != path and base)
-            if entry != path:
-                yield from self._others(entry, owner, "__init__")
-        folder, base = os.path.split(path)
-        if folder and _module(base) == "__init__":
-            # The namespace of others would become a package.
-            yield from self._others(folder, owner, None)
 
-    def _others(
-        self, folder: str, owner: str, module: str | None, *, besides: str | bool = False
-    ) -> Iterator[str]:
-        """Yield the files of others that are a module in a folder; None stands for any module."""
-        host = self._host_modules(folder)
-        if not folder and module and (base := self._found_by_hook(module)):
-            yield base
-        every = (self._names.get(folder, set()) | host.keys()) - {""}
-        for key in every if module is None else (module,):
-            own = {base for base, name in self._modules.get((folder, key), ()) if name != owner}
-            yield from (own | host.get(key, set())) - {besides}
+class _Claims:
+    """What each distribution, and the host, has for itself of the names of modules.
 
-    def _find_by_hook(self, module: str) -> str | None:
-        """Return the file name of a module of the host that no folder on its path has.
+    A claim is the topmost package that a file is in, else its module, else the file. No claim may
+    be equal to, or within, that of another.
+    """
 
-        It is in a zip file, or has a finder of its own, as editable installations do.
-        """
-        of_python: tuple[object, ...] = (FrozenImporter, BuiltinImporter, PathFinder)
-        zips = [entry for entry in self._host if not os.path.isdir(entry)]
-        found = [PathFinder.find_spec(module, zips)]
-        for finder in sys.meta_path:
-            with Guard():
-                if finder not in of_python:
-                    found.append(finder.find_spec(module, None))
-        for spec in found:
-            origin = None if spec is None else spec.origin
+    def __init__(
+        self, owners: Mapping[str, str], others: Mapping[str, str], host: Sequence[str]
+    ) -> None:
+        self._host = [entry for entry in host if entry not in _library()]
+        beside = (entry for entry in map(os.path.abspath, sys.path) if entry not in host)
+        self._beside = tuple(entry + os.sep for entry in beside)
+        self._is_of_host = cache(self._has_host)
+        files = [*owners.items(), *others.items()]
+        self._packages = {
+            (os.path.dirname(path), owner) for path, owner in files if _module(path) == "__init__"
+        }
+        self._at: defaultdict[str, set[str]] = defaultdict(set)
+        self._within: defaultdict[str, set[str]] = defaultdict(set)
+        for path, owner in files:
+            claim, *folders = _entries(self._claim(path, owner))
+            self._at[claim].add(owner)
+            for folder in folders:
+                self._within[folder].add(owner)
+
+    def collide(self, path: str, owner: str) -> bool:
+        """Return whether a file of a distribution, to be, has a claim that others have too."""
+        claim = self._claim(path, owner)
+        there = self._within[claim].union(*(self._at[entry] for entry in _entries(claim)))
+        return bool(there - {owner}) or self._is_of_host(claim)
+
+    def _claim(self, path: str, owner: str) -> str:
+        *_, package = "", *(e for e in _entries(path) if (e, owner) in self._packages)
+        module, folder = _module(path), os.path.dirname(path)
+        return package or (os.path.join(folder, module) if module else path)
+
+    def _has_host(self, claim: str) -> bool:
+        """Return whether the host has a module that is, or is above or below, a claim."""
+        path: Sequence[str] = self._host
+        for part in claim.split("/"):
+            if not part.isidentifier():
+                return False
+            spec = PathFinder.find_spec(part, path)
+            specs = [spec, *(_found_by_hooks(part) if path is self._host else ())]
+            origins = (found.origin for found in specs if found is not None)
             # A finder may look into the generations too, as that of pytest.
-            if origin is not None and not os.path.abspath(origin).startswith(self._beside):
-                return os.path.basename(origin)
-        return None
+            if any(o and not os.path.abspath(o).startswith(self._beside) for o in origins):
+                return True
+            if spec is None:
+                return False
+            path = list(spec.submodule_search_locations or ())
+        below = (name for folder in path for _, _, names in os.walk(folder) for name in names)
+        return any(map(_module, below))
 
-    def _list_host(self, folder: str) -> Mapping[str, set[str]]:
-        """Return the importable modules of a folder."""
-        found: defaultdict[str, set[str]] = defaultdict(set)
-        for root in self._host:
-            try:
-                with os.scandir(os.path.join(root, folder)) as entries:
-                    for entry in entries:
-                        module = _module(entry.name, is_folder=entry.is_dir())
-                        if module is not None:
-                            found[module].add(entry.name)
-            except OSError:
-                continue
-        return found
+
+def _found_by_hooks(module: str) -> list[ModuleSpec | None]:
+    """Return what finders of their own find, as editable installations have them."""
+    of_python: tuple[object, ...] = (FrozenImporter, BuiltinImporter, PathFinder)
+    found = []
+    for finder in sys.meta_path:
+        with Guard():
+            if finder not in of_python:
+                found.append(finder.find_spec(module, None))
+    return found
+
+
+def _assigned(
+    staged: str,
+    found: Mapping[str, Distribution],
+    faults: defaultdict[tuple[str, str], set[str]],
+) -> dict[str, str]:
+    """Return which distribution brings each file, and note the faults of RECORDs."""
+    files, owners = dict(_files(staged)), dict[str, str]()
+    for name, there in found.items():
+        for path in _record(there):
+            if path.startswith(("../", "/")) or os.path.isabs(path):
+                faults[name, _OUTSIDE].add(path)
+            elif path not in files:
+                faults[name, _NOT_BROUGHT].add(path)
+            elif owners.setdefault(path, name) != name:
+                faults[name, _TWICE].add(path)
+    everyone = "', '".join(found)
+    for path, is_plain in files.items():
+        if path not in owners:
+            faults[everyone, _UNLISTED].add(path)
+        if not is_plain:
+            faults[owners.get(path, everyone), _NO_FILE].add(path)
+    return owners
+
+
+def _refusals(faults: Mapping[tuple[str, str], set[str]]) -> Iterator[Refusal]:
+    """Refuse each distribution that has faults, in a sentence."""
+    for name in sorted({name for name, _ in faults}):
+        shown = "; ".join(
+            f"{', '.join(map(repr, sorted(paths)[:3]))}, {fault}"
+            for (owner, fault), paths in faults.items()
+            if owner == name
+        )
+        reason = f"{name!r} has among its files {shown}: ask for a version without it"
+        yield Refusal(rule="environment", reason=reason)
 
 
 def _other_versions(pins: Iterable[Pin], found: Mapping[str, Distribution]) -> Iterator[Refusal]:
@@ -316,20 +291,6 @@ def _entries(path: str) -> Iterator[str]:
         path = path.rpartition("/")[0]
 
 
-def _is_found_by_place(path: str) -> bool:
-    """Return whether programs would find a file, whose path is in lower case, by its place."""
-    folder, _, name = path.rpartition("/")
-    local = path.removeprefix("local/")
-    return (
-        (not folder and "." not in name)
-        or path.startswith((".", *_OF_SHELLS))
-        or _top(local) in _PROGRAMS
-        or (local != path and _top(local) == "bin")
-        or name in _CONFIGURATION
-        or _OTHER_PYTHON.match(path) is not None
-    )
-
-
 def _top(path: str) -> str:
     return path.partition("/")[0]
 
@@ -342,23 +303,21 @@ def _source_of(path: str) -> str:
     return os.path.join(os.path.dirname(folder), f"{name.partition('.')[0]}.py")
 
 
-def _module(name: str, *, is_folder: bool = False) -> str | None:
-    """Return the name of the module that a file or folder is, None where it is none."""
-    if not is_folder:
-        suffix = next(filter(name.endswith, _SUFFIXES), None)
-        if suffix is None:
-            return None
-        name = name.removesuffix(suffix)
-    return name if name.isidentifier() and name != "__pycache__" else None
+def _module(path: str) -> str | None:
+    """Return the name of the module that a file is, None where it is none."""
+    name = os.path.basename(path)
+    suffix = next(filter(name.endswith, _SUFFIXES), None)
+    name = name.removesuffix(suffix or "")
+    return name if suffix and name.isidentifier() else None
 
 
 @cache
-def _is_of_python(entry: str) -> bool:
-    """Return whether an entry of ``sys.path`` is the standard library."""
+def _library() -> frozenset[str]:
+    """Return the entries of ``sys.path`` that are the standard library."""
     import sysconfig
 
     library = {sysconfig.get_path(key) for key in ("stdlib", "platstdlib")}
-    return entry in library | {os.path.join(folder, "lib-dynload") for folder in library}
+    return frozenset(library | {os.path.join(folder, "lib-dynload") for folder in library})
 
 
 @cache
@@ -367,14 +326,10 @@ def _is_of_other_systems(name: str) -> bool:
 
     The module ``subprocess`` imports ``msvcrt`` on any system, to see whether it is there.
     """
-    import sysconfig
-
     # Some images leave out the tests, which nothing imports.
     if name not in sys.stdlib_module_names or name in (*sys.builtin_module_names, "test"):
         return False
-    folders = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib")]
-    folders += [os.path.join(folder, "lib-dynload") for folder in folders]
-    return PathFinder.find_spec(name, folders) is None
+    return PathFinder.find_spec(name, [*_library()]) is None
 
 
 def is_same_version(one: str, other: str) -> bool:

@@ -7,28 +7,19 @@ that nothing refers to, which the next change removes.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import secrets
 import shutil
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from plugreg.exceptions import (
-    InstallError,
-    StorageError,
-    StorageUnavailableError,
-)
+from plugreg.exceptions import InstallError, StorageError, StorageUnavailableError
 from plugreg.install.disk import WASTE, disk_errors, write_file
 from plugreg.install.distributions import Distribution
-from plugreg.install.exceptions import (
-    InstallBusyError,
-    InstallPermissionError,
-)
+from plugreg.install.exceptions import InstallBusyError, InstallPermissionError
 from plugreg.storage.base import Gate
 from plugreg.storage.file.locking import FileLock
 from plugreg.storage.file.storefile import flush_folder
@@ -109,12 +100,9 @@ class Generations:
         number = int(found[1]) if found else -1
         if found is None or (number and not self.folder(number).is_dir()):
             there = ", ".join(map(str, self.numbers())) or "none"
-            raise InstallError(
-                [
-                    f"{str(self.current_file)!r} names no generation that is there ({there}); "
-                    f"write the number of one into it, or remove the file to start without any"
-                ]
-            )
+            reason = f"{str(self.current_file)!r} names no generation that is there ({there}); "
+            reason += "write the number of one into it, or remove the file to start without any"
+            raise InstallError([reason])
         before = tuple(map(int, (found[3] or "").split()))
         # Somebody has changed only the number; existing generations have numbers already.
         last = max(self.numbers(), default=0) if found[2] is None else int(found[2])
@@ -122,20 +110,17 @@ class Generations:
 
     def numbers(self) -> tuple[int, ...]:
         """Return the numbers of the generations that are there, ascending."""
-        return tuple(sorted({int(path.stem) for path in self._published() if self._is_whole(path)}))
+        return tuple(sorted(filter(self._is_whole, self._published())))
 
     def left(self) -> tuple[str, ...]:
-        """Return the folders of changes that ended before their swap; none during a change.
+        """Return the paths that interrupted changes have left; none during a change.
 
         Raises:
             InstallError: If the current generation cannot be read.
         """
-        last = self.current().last
-        waste = (*self.environment.glob(f"{WASTE}*"), *self._generations(f"{WASTE}*"))
-        unpublished = [path for path in self._published() if last and int(path.stem) > last]
-        if not (waste or unpublished) or not is_unused(Path(self._lock.path)):
-            return ()
-        return tuple(sorted({str(path) for path in (*waste, *unpublished)}))
+        found = self._left(self.current())
+        is_idle = bool(found) and is_unused(Path(self._lock.path))
+        return tuple(sorted(map(str, found))) if is_idle else ()
 
     # -- changing ----------------------------------------------------------------------------
 
@@ -152,10 +137,9 @@ class Generations:
         """
         with self._disk_errors():
             (self.environment / "generations").mkdir(parents=True, exist_ok=True)
-        deadline = time.monotonic() + self._timeout
         with ExitStack() as stack:
             try:
-                stack.enter_context(self._gate.entered())
+                deadline = stack.enter_context(self._gate.entered())
                 stack.enter_context(self._lock.held(self._timeout, deadline))
             except StorageUnavailableError as error:
                 reason = f"the environment cannot be locked: {error}"
@@ -164,7 +148,11 @@ class Generations:
                 # It is held by another process or thread, or by a caller of this function.
                 reason = f"another change of {str(self.environment)!r} is running; try again later"
                 raise InstallBusyError([reason], lock=self._lock.path) from error
-            yield self._tidied()
+            current = self.current()
+            with self._disk_errors():
+                for path in self._left(current):
+                    self._drop(path)
+            yield current
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
@@ -190,7 +178,7 @@ class Generations:
                 staged.rename(self.folder(number))
                 flush_folder(self.folder(number).parent)
             except BaseException:
-                self._drop(number)
+                self._drop(self.lock_file(number))
                 raise
         return number
 
@@ -205,23 +193,6 @@ class Generations:
             write_file(self.current_file, str(after).encode())
         return after
 
-    def _tidied(self) -> Current:
-        """Remove unused generations, and return the current generation."""
-        current = self.current()
-        highest = max(self.numbers(), default=0)
-        # A killed first change leaves no ``current``; otherwise somebody removed it.
-        last = current.last or (highest if highest > 1 else 0)
-        with self._disk_errors():
-            for path in (*self.environment.glob(f"{WASTE}*"), *self._generations(f"{WASTE}*")):
-                _remove(path)
-            for path in self._published():
-                number = int(path.stem)
-                # It was published, and its process died before the swap.
-                is_left = number > last or not self._is_whole(path)
-                if is_left and number != current.number and is_unused(self.lock_file(number)):
-                    self._drop(number)
-        return current
-
     def retire(self, current: Current) -> None:
         """Remove generations beyond those that are kept, unless a process uses them.
 
@@ -232,25 +203,39 @@ class Generations:
             [number for number in current.before if number in others] + others[::-1]
         )
         for number in list(ranked)[self._keep :]:
-            if is_unused(self.lock_file(number)):
-                with suppress(OSError):
-                    self._drop(number)
+            with suppress(OSError):
+                self._drop(self.lock_file(number))
 
-    def _drop(self, number: int) -> None:
-        waste = self._waste()
-        with suppress(FileNotFoundError):
-            self.folder(number).rename(waste)
-        self.lock_file(number).unlink(missing_ok=True)
-        _remove(waste)
+    def _left(self, current: Current) -> list[Path]:
+        """Return what is being made or removed, and the locks of generations that never served."""
+        highest = max(self.numbers(), default=0)
+        # A killed first change leaves no ``current``; otherwise somebody removed it.
+        last = current.last or (highest if highest > 1 else 0)
+        numbers = [number for number in self._published() if number != current.number]
+        unserved = [n for n in numbers if n > last or not self._is_whole(n)]
+        folder = self.environment / "generations"
+        waste = (*self.environment.glob(f"{WASTE}*"), *folder.glob(f"{WASTE}*"))
+        return [*waste, *map(self.lock_file, unserved)]
 
-    def _generations(self, pattern: str) -> Iterable[Path]:
-        return (self.environment / "generations").glob(pattern)
+    def _drop(self, path: Path) -> None:
+        """Remove waste, or the generation of a lock that no process uses."""
+        if path.suffix == ".lock":
+            if not is_unused(path):
+                return
+            waste = self._waste()
+            with suppress(FileNotFoundError):
+                path.with_suffix("").rename(waste)
+            path.unlink(missing_ok=True)
+            path = waste
+        shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):
+            path.unlink()  # It is a file.
 
-    def _published(self) -> list[Path]:
-        return [path for path in self._generations("[0-9]*") if path.stem.isdecimal()]
+    def _published(self) -> set[int]:
+        paths = (self.environment / "generations").glob("[0-9]*")
+        return {int(path.stem) for path in paths if path.stem.isdecimal()}
 
-    def _is_whole(self, path: Path) -> bool:
-        number = int(path.stem)
+    def _is_whole(self, number: int) -> bool:
         return self.folder(number).is_dir() and self.lock_file(number).is_file()
 
     def _waste(self) -> Path:
@@ -285,17 +270,16 @@ def carry_over(distribution: Distribution, folder: Path) -> None:
         source, target = distribution.folder / line, folder / line
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            try:
-                os.link(source, target, follow_symlinks=False)
-            except OSError as error:
-                if error.errno == errno.EEXIST:
-                    raise
-                shutil.copy2(source, target)
+            os.link(source, target, follow_symlinks=False)
         except FileNotFoundError as error:
             name, file = distribution.name, str(source)
             reason = f"the file {file!r} of {name!r} is missing in the serving generation, which "
             reason += f"nobody may change; uninstall {name!r} and install it again, or roll back"
             raise InstallError([reason]) from error
+        except FileExistsError:
+            raise
+        except OSError:
+            shutil.copy2(source, target)
 
 
 def is_unused(lock: Path) -> bool:
@@ -324,10 +308,3 @@ def _flush(folder: Path) -> None:
             finally:
                 os.close(descriptor)
         flush_folder(Path(place))
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from typing import Final
 from weakref import finalize
 
@@ -115,22 +115,17 @@ class Serving:
 
     def _enter(self, number: int) -> None:
         """Put a generation on ``sys.path``, in the place of the previous generation."""
-        old = [
-            index
-            for index, entry in enumerate(sys.path)
+        own = [
+            entry
+            for entry in sys.path
             if type(entry) is str and os.path.realpath(entry).startswith(self._root)
         ]
-        if not number:
-            for index in reversed(old):
-                del sys.path[index]
-            return
-        folder = str(self._generations.folder(number))
-        if not old:
-            sys.path.append(folder)
-            return
-        sys.path[old[0]] = folder
-        for index in reversed(old[1:]):
-            del sys.path[index]
+        path = [entry for entry in sys.path if entry not in own]
+        if number:
+            place = sys.path.index(own[0]) if own else len(path)
+            path.insert(place, str(self._generations.folder(number)))
+        # At once, because other threads import meanwhile.
+        sys.path[:] = path
 
     def _modules(self) -> Iterator[tuple[str, int, str]]:
         """Yield name, generation and path in it of each module imported from a generation."""
@@ -144,24 +139,19 @@ class Serving:
 
     def _outdated(self, number: int) -> list[str]:
         """Return the modules whose distribution differs in generation *number*."""
-        found: defaultdict[int, dict[str, str]] = defaultdict(dict)
-        for name, generation, path in self._modules():
-            if generation != number:
-                found[generation][path] = name
+        differing = cache(self._differing)
         return [
-            modules[path]
-            for generation, modules in found.items()
-            for path in self._differing(generation, number) & modules.keys()
+            name
+            for name, generation, path in self._modules()
+            if generation != number and path in differing(generation, number)
         ]
 
     def _differing(self, old: int, new: int) -> frozenset[str]:
         """Return the files of distributions in *old* that *new* has not as they are there."""
         folder = self._generations.folder
-        there = distributions(folder(new))
-        records: Mapping[str, str] = {name: found.text("RECORD") for name, found in there.items()}
-        files: set[str] = set()
+        there, files = distributions(folder(new)), set[str]()
         for name, found in distributions(folder(old)).items():
-            if records.get(name) != found.text("RECORD"):
+            if name not in there or there[name].text("RECORD") != found.text("RECORD"):
                 with suppress(OSError, ValueError):
                     files.update(os.path.normpath(line) for line in found.record())
         return frozenset(files)
