@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._support.guard import Guard, explain
 from plugreg._support.slugs import Slug, canonical
@@ -43,48 +42,59 @@ _KEPT: Final = 2_000
 """Number of last lines of an installer's output that are kept for reports."""
 
 
-@dataclass(slots=True, kw_only=True)
 class Attempt:
     """An attempt to change an environment. The audit records it before the swap, and at its end.
 
     While the change is under way, ``folder`` is empty, for the next generation, and ``content`` is
-    that of the ``current`` generation. ``plan`` is what it changes, once that is known.
+    that of the ``current`` generation. ``plan`` is what it changes, once that is known. ``outcome``
+    is that of an error which is raised now.
     """
 
-    action: Action
-    requirement: str
-    actor: str | None
-    progress: Progress | None = None
-    distribution: str | None = None
-    plan: InstallPlan | None = None
-    outcome: AuditOutcome = "failed"
-    lines: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT))
-    environment: PackageEnvironment = field(init=False)
-    folder: Path = field(init=False)
-    current: Current = field(init=False)
-    content: Content = field(init=False)
-    _id: str = field(default_factory=lambda: secrets.token_hex(8))
-    _is_begun: bool = False
-    _is_deaf: bool = False
-    _when: datetime = field(default_factory=lambda: datetime.now(UTC))
-    _started: float = field(default_factory=monotonic)
+    environment: PackageEnvironment
+    folder: Path
+    current: Current
+    content: Content
 
-    def __post_init__(self) -> None:
-        check_actor(self.actor)
+    def __init__(
+        self,
+        action: Action,
+        requirement: str,
+        actor: str | None,
+        *,
+        progress: Progress | None = None,
+        distribution: str | None = None,
+    ) -> None:
+        check_actor(actor)
+        self.plan: InstallPlan | None = None
+        self.outcome: AuditOutcome = "failed"
+        self._lines: deque[str] = deque(maxlen=_KEPT)
+        self._progress = progress
+        self._started = monotonic()
+        self._is_begun = self._is_deaf = False
+        self._entry = AuditEntry(
+            when=datetime.now(UTC),
+            actor=actor,
+            action=action,
+            requirement=requirement,
+            distribution=distribution,
+            outcome="begun",
+            seconds=0.0,
+        )
 
     def add_line(self, line: str) -> None:
         """Keep a line of the installer's output, and pass it to the host's callback.
 
         An exception of the callback does not reach the installer; the first is logged.
         """
-        self.lines.append(line)
+        self._lines.append(line)
         with Guard() as guard:
-            if self.progress is not None:
-                self.progress(line)
+            if self._progress is not None:
+                self._progress(line)
         if guard.error is not None and not self._is_deaf:
             self._is_deaf = True
             message = explain(guard.error).message
-            _logger.warning("progress of %r could not be shown: %s", self.requirement, message)
+            asked = self._entry.requirement
+            _logger.warning("progress of %r could not be shown: %s", asked, message)
 
     @contextmanager
     def changing(
@@ -109,7 +119,7 @@ class Attempt:
         self, plan: InstallPlan, asked: Mapping[str, str], *, keep_broken: bool = False
     ) -> InstallReport:
         """Make a generation serve in which a staged plan is carried out, and return the report."""
-        self.plan, self.distribution = plan, plan.distribution
+        self.plan, self._entry = plan, replace(self._entry, distribution=plan.distribution)
         if not plan.allowed:
             raise InstallRefusedError(plan)
         if not plan.changes and asked == self.content.lock.asked:
@@ -177,7 +187,7 @@ class Attempt:
         content = self.environment.content(number)
         before, asked = self.content.lock.asked, content.lock.asked
         self._begin()
-        file = None if self.action == "sync" else self.environment.plugins_file
+        file = None if self._entry.action == "sync" else self.environment.plugins_file
         try:
             if file is not None:
                 file.update(before, asked)
@@ -210,7 +220,7 @@ class Attempt:
             version=found.version if found else "",
             location=str(found.folder) if found else "",
             plugins=tuple(spec.slug for spec in specs if spec.distribution in names),
-            output="\n".join(self.lines),
+            output="\n".join(self._lines),
             success=True,
         )
 
@@ -230,42 +240,38 @@ class Attempt:
                 self.outcome = "refused"
             if isinstance(error, InstallError):
                 reasons = error.reasons
-                if error.report is None and self.plan is not None and self.action != "uninstall":
+                if (
+                    error.report is None
+                    and self.plan is not None
+                    and self._entry.action != "uninstall"
+                ):
                     error.report = InstallReport(
                         plan=self.plan,
-                        distribution=self.distribution or "",
+                        distribution=self._entry.distribution or "",
                         success=False,
                         reasons=reasons,
-                        output="\n".join(self.lines or reasons),
+                        output="\n".join(self._lines or reasons),
                     )
             raise
         finally:
             try:
-                audit.put(self._entry(self.outcome, reasons))
+                self._put(audit, outcome=self.outcome, reasons=reasons)
             except StorageError as fault:
                 # The change has happened already, so an unavailable store is only logged.
                 message = explain(fault).message
-                _logger.warning("the audit lacks the end of %r: %s", self.requirement, message)
+                asked = self._entry.requirement
+                _logger.warning("the audit lacks the end of %r: %s", asked, message)
 
     def _begin(self) -> None:
         """Have the audit record the attempt before anything is changed."""
         if not self._is_begun:
             self._is_begun = True
-            Audit(self.environment.context.storage).put(self._entry("begun"))
+            self._put(Audit(self.environment.context.storage))
 
-    def _entry(self, outcome: AuditOutcome, reasons: tuple[str, ...] = ()) -> AuditEntry:
-        return AuditEntry(
-            when=self._when,
-            actor=self.actor,
-            action=self.action,
-            requirement=self.requirement,
-            distribution=self.distribution,
-            changes=() if self.plan is None else self.plan.changes,
-            outcome=outcome,
-            reasons=reasons,
-            seconds=monotonic() - self._started,
-            id=self._id,
-        )
+    def _put(self, audit: Audit, **result: Any) -> None:
+        changes = () if self.plan is None else self.plan.changes
+        seconds = monotonic() - self._started
+        audit.put(replace(self._entry, changes=changes, seconds=seconds, **result))
 
     def _serving(self) -> Iterator[PluginSpec]:
         """Yield the installed plugins that are in service."""

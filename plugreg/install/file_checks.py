@@ -56,18 +56,10 @@ _FOUND_BY_PLACE: Final = re.compile(
 """Places in a prefix where programs find files. A generation is not a prefix, but an operator may
 copy it into one."""
 
-_NO_FILE: Final = "which is no plain file"
-_OUTSIDE: Final = "which is outside of its folder"
-_UNLISTED: Final = "which no RECORD lists"
-_NOT_BROUGHT: Final = "which is only in its RECORD"
-_TWICE: Final = "which another distribution that would come brings too"
-_METADATA_OF_OTHERS: Final = "which would be metadata of another distribution"
-_RUN_AT_START: Final = "which Python would run at every start"
-_READ_UNASKED: Final = "which Python or an installer would import unasked"
+
 _OF_OTHER_PROGRAMS: Final = (
     "where an installer, another Python or a shell would take it for its own"
 )
-_THERE: Final = "which belongs to another distribution"
 _IN_THE_WAY: Final = (
     "which would take the place of modules, or be in the package, of the host or of another "
     "distribution"
@@ -129,12 +121,15 @@ def check_files(
         is_read = path == top and path.lower().endswith(_PATH_FILES)
         is_own = source != path and owners.get(source) == owner
         wrong = {
-            _METADATA_OF_OTHERS: top.lower().endswith(METADATA) and top != found[owner].path.name,
-            _RUN_AT_START: (is_read and not allow_pth) or module.lower() in _AT_EVERY_START,
-            _READ_UNASKED: module in _UNASKED or _is_of_other_systems(module),
+            "which would be metadata of another distribution": top.lower().endswith(METADATA)
+            and top != found[owner].path.name,
+            "which Python would run at every start": (is_read and not allow_pth)
+            or module.lower() in _AT_EVERY_START,
+            "which Python or an installer would import unasked": module in _UNASKED
+            or _is_of_other_systems(module),
             _OF_OTHER_PROGRAMS: f"{top}/__init__.py" not in owners
             and _FOUND_BY_PLACE.fullmatch(path),
-            _THERE: not is_own and source in others,
+            "which belongs to another distribution": not is_own and source in others,
             _IN_THE_WAY: not is_own and source not in others and claims.collide(source, owner),
         }
         for fault in (fault for fault, holds in wrong.items() if holds):
@@ -227,17 +222,17 @@ def _assigned(
     for name, there in found.items():
         for path in _record(there):
             if path.startswith(("../", "/")) or os.path.isabs(path):
-                faults[name, _OUTSIDE].add(path)
+                faults[name, "which is outside of its folder"].add(path)
             elif path not in files:
-                faults[name, _NOT_BROUGHT].add(path)
+                faults[name, "which is only in its RECORD"].add(path)
             elif owners.setdefault(path, name) != name:
-                faults[name, _TWICE].add(path)
+                faults[name, "which another distribution that would come brings too"].add(path)
     everyone = "', '".join(found)
     for path, is_plain in files.items():
         if path not in owners:
-            faults[everyone, _UNLISTED].add(path)
+            faults[everyone, "which no RECORD lists"].add(path)
         if not is_plain:
-            faults[owners.get(path, everyone), _NO_FILE].add(path)
+            faults[owners.get(path, everyone), "which is no plain file"].add(path)
     return owners
 
 

@@ -22,8 +22,7 @@ from plugreg.install.plan import (
     Target,
     UninstallReport,
 )
-from plugreg.install.planning import Planner
-from plugreg.install.removal import check_removable
+from plugreg.install.planning import Planner, check_removable
 from plugreg.install.requirements import parse_target
 from plugreg.install.syncing import sync_lines, sync_locked
 
@@ -221,9 +220,9 @@ class Packages:
         target = parse_target(requirement, index_url) if plan is None else plan.target
         self._context.refresh()
         attempt = Attempt(
-            action="install",
-            requirement=target.shown,
-            actor=actor,
+            "install",
+            target.shown,
+            actor,
             progress=progress,
             distribution=target.name,
         )
@@ -279,9 +278,7 @@ class Packages:
         """
         self._context.refresh()
         name = self._context.catalogue.record(slug).distribution or slug
-        attempt = Attempt(
-            action="uninstall", requirement=name, actor=actor, progress=progress, distribution=name
-        )
+        attempt = Attempt("uninstall", name, actor, progress=progress, distribution=name)
         with attempt.changing(self._shared):
             attempt.outcome = "refused"
             # The checks are repeated now, while no other process can change anything.
@@ -342,7 +339,7 @@ class Packages:
         self._context.refresh()
         environment, number = self._planner.environment(isolated), generation
         shown = "the generation before" if generation is None else f"generation {generation}"
-        attempt = Attempt(action="rollback", requirement=shown, actor=actor)
+        attempt = Attempt("rollback", shown, actor)
         with attempt.changing(environment, is_rescue=True):
             numbers = environment.generations.numbers()
             if number is None:

@@ -153,16 +153,16 @@ def _best_file(package: Mapping[str, Any]) -> Mapping[str, Any]:
     if len(wheels) == 1:
         return wheels[0]  # Who has chosen it knows that it suits; ranking all tags takes long.
     ranks = {tag: rank for rank, tag in enumerate(sys_tags())} if wheels else {}
-    suiting: list[tuple[int, int, int]] = []
-    for number, wheel in enumerate(wheels):
+
+    def ranked(wheel: Mapping[str, Any]) -> tuple[int, int]:
         name = wheel.get("name") or _file_name(wheel.get("url") or wheel["path"])
         _, _, build, tags = parse_wheel_filename(name)
-        rank = min(ranks.get(tag, len(ranks)) for tag in tags)
-        if rank < len(ranks):
-            suiting.append((rank, -(build[0] if build else 0), number))
-    if not suiting and "sdist" not in package:
+        return min(ranks.get(tag, len(ranks)) for tag in tags), -(build[0] if build else 0)
+
+    suiting = (wheel for wheel in wheels if ranked(wheel)[0] < len(ranks))
+    source: Mapping[str, Any] | None = min(suiting, key=ranked, default=package.get("sdist"))
+    if source is None:
         raise ValueError(f"{package['name']!r} has no file that suits this interpreter")
-    source: Mapping[str, Any] = wheels[min(suiting)[2]] if suiting else package["sdist"]
     return source
 
 

@@ -28,7 +28,7 @@ def sync_lines(
     def is_synced(names: Iterable[str]) -> bool:
         some = {name: targets[name] for name in names}
         shown = ", ".join(target.shown for target in some.values())
-        attempt = Attempt(action="sync", requirement=shown, actor=actor, progress=progress)
+        attempt = Attempt("sync", shown, actor, progress=progress)
         try:
             reports.update(_sync_some(environment, attempt, some, targets))
         except InstallError as error:
@@ -95,7 +95,7 @@ def sync_locked(
 ) -> InstallReport:
     """Install exactly the distributions of a lock, except those of the host."""
     lock = pylock.load(path)
-    attempt = Attempt(action="sync", requirement=str(path), actor=actor, progress=progress)
+    attempt = Attempt("sync", str(path), actor, progress=progress)
     with attempt.changing(environment) as content:
         host = environment.host()
         wanted = {pin.name: pin for pin in lock.pins if pin.name not in host}
