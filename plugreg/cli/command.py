@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import update_wrapper
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import click
 
@@ -12,10 +11,7 @@ from plugreg.cli.output import Answer
 from plugreg.cli.session import complete_slugs, session_of
 from plugreg.cli.tables import FORMATS
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-Function = Callable[..., Answer | None]
+Function = Callable[..., Answer]
 
 
 class _WithExamples(click.Command):
@@ -50,7 +46,7 @@ class _WithExamples(click.Command):
 
 
 class ShellCommand(_WithExamples):
-    """A command: its function gets the session and returns an `Answer`, or None.
+    """A command: its function gets the session, and returns an `Answer`.
 
     Args:
         examples: Lines of a shell that show its use.
@@ -62,10 +58,10 @@ class ShellCommand(_WithExamples):
         Args:
             ctx: The context of click.
         """
-        answer = super().invoke(ctx)
-        if isinstance(answer, Answer):
-            ctx.exit(session_of(ctx).output.write(answer))
-        return answer
+        assert self.callback is not None
+        session = session_of(ctx)
+        answer: Answer = ctx.invoke(self.callback, session, **ctx.params)
+        ctx.exit(session.output.write(answer))
 
 
 class Group(_WithExamples, click.Group):
@@ -138,19 +134,6 @@ def command(name: str, examples: str, **settings: Any) -> Callable[[Function], S
         **settings: Further arguments of click.
     """
     return click.command(name, cls=ShellCommand, examples=examples, **settings)
-
-
-def pass_session(function: Callable[..., R]) -> Callable[..., R]:
-    """Decorate a command's function, so that it gets the session first.
-
-    Args:
-        function: The function.
-    """
-
-    def with_session(*args: Any, **kwargs: Any) -> R:
-        return function(session_of(click.get_current_context()), *args, **kwargs)
-
-    return update_wrapper(with_session, function)
 
 
 def consent_option(function: Function) -> Function:

@@ -5,12 +5,14 @@ Only this module maps exceptions to exit codes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import MappingProxyType
 from typing import Final
 
 import click
 
 from plugreg._support.frozen import NamedTuple
-from plugreg.exceptions import PlugregError
+from plugreg.exceptions import PluginNotFoundError, PlugregError
 
 FINE: Final = 0
 NO: Final = 1
@@ -58,91 +60,62 @@ class CommandError(PlugregError):
         return self.fault.message
 
 
-def no(message: str, remedy: str = "", *, code: str = "failed") -> CommandError:
-    """Return the error of a command whose answer is no.
+def _maker(exit_code: int, usual: str) -> Callable[..., CommandError]:
+    """Return a function that makes the errors with this exit code, whose usual code is *usual*."""
 
-    Args:
-        message: The fault, in one line.
-        remedy: The remedy, in one line.
-        code: Name of the kind of fault, for programs.
-    """
-    return CommandError(Fault(NO, code, message, remedy))
+    def make(message: str, remedy: str = "", *, code: str = usual) -> CommandError:
+        return CommandError(Fault(exit_code, code, message, remedy))
+
+    return make
 
 
-def usage(message: str, remedy: str = "") -> CommandError:
-    """Return the error of a command that was given wrong arguments.
-
-    Args:
-        message: The fault, in one line.
-        remedy: The remedy, in one line.
-    """
-    return CommandError(Fault(USAGE, "usage", message, remedy))
+no: Final = _maker(NO, "failed")
+usage: Final = _maker(USAGE, "usage")
+unknown: Final = _maker(UNKNOWN, "unknown-plugin")
+refused: Final = _maker(REFUSED, "refused")
+unavailable: Final = _maker(UNAVAILABLE, "host")
 
 
-def unknown(slug: str, remedy: str) -> CommandError:
-    """Return the error of a command that was given an unknown plugin.
-
-    Args:
-        slug: The slug.
-        remedy: The remedy, in one line.
-    """
-    message = f"plugin {slug!r} is not known here"
-    return CommandError(Fault(UNKNOWN, "unknown-plugin", message, remedy))
-
-
-def refused(message: str, remedy: str = "", *, code: str = "refused") -> CommandError:
-    """Return the error of a command that is refused.
-
-    Args:
-        message: The fault, in one line.
-        remedy: The remedy, in one line.
-        code: Name of the kind of fault, for programs.
-    """
-    return CommandError(Fault(REFUSED, code, message, remedy))
-
-
-def unavailable(message: str, remedy: str = "") -> CommandError:
-    """Return the error of a command whose host or store is not available.
-
-    Args:
-        message: The fault, in one line.
-        remedy: The remedy, in one line.
-    """
-    return CommandError(Fault(UNAVAILABLE, "host", message, remedy))
-
-
-_RULES: Final = (
-    ("PluginNotFoundError", UNKNOWN, "unknown-plugin", None),
-    ("PluginRequiredError", REFUSED, "needed", "deactivate them first, or add --cascade"),
-    ("PluginMandatoryError", REFUSED, "mandatory", None),
-    ("PluginBlockedError", REFUSED, "blocked", None),
-    ("PluginActiveError", REFUSED, "active", None),
-    ("PluginSlugError", REFUSED, "slug", None),
-    ("InstallRefusedError", REFUSED, "policy", None),
-    ("InstallBusyError", UNAVAILABLE, "locked", None),
-    (
-        "ProbeFailedError",
-        NO,
-        "probe",
-        "repair it, see its output with: plugreg probe SLUG; or activate it with --no-probe",
-    ),
-    ("ProbeUnavailableError", NO, "probe", "activate it with --no-probe"),
-    ("RequirementError", USAGE, "requirement", None),
-    ("SettingError", NO, "setting", None),
-    ("InstallError", NO, "install", None),
-    ("RecordCorruptError", UNAVAILABLE, "damaged-row", None),
-    ("StorageLockedError", UNAVAILABLE, "locked", None),
-    ("StorageError", UNAVAILABLE, "store", None),
-    ("RegistryBusyError", UNAVAILABLE, "busy", None),
-    ("MissingExtraError", UNAVAILABLE, "missing-extra", None),
-    ("PlugregError", NO, "failed", None),
-    ("OSError", NO, "system", None),
+_RULES: Final = MappingProxyType(
+    {
+        "PluginNotFoundError": (UNKNOWN, "unknown-plugin"),
+        "NoPluginError": (UNKNOWN, "unknown-plugin"),
+        "PluginRequiredError": (REFUSED, "needed"),
+        "PluginMandatoryError": (REFUSED, "mandatory"),
+        "PluginBlockedError": (REFUSED, "blocked"),
+        "PluginActiveError": (REFUSED, "active"),
+        "PluginSlugError": (REFUSED, "slug"),
+        "InstallRefusedError": (REFUSED, "policy"),
+        "InstallBusyError": (UNAVAILABLE, "locked"),
+        "ProbeFailedError": (NO, "probe"),
+        "ProbeUnavailableError": (NO, "probe"),
+        "RequirementError": (USAGE, "requirement"),
+        "SettingError": (NO, "setting"),
+        "InstallError": (NO, "install"),
+        "RecordCorruptError": (UNAVAILABLE, "damaged-row"),
+        "StorageLockedError": (UNAVAILABLE, "locked"),
+        "StorageError": (UNAVAILABLE, "store"),
+        "RegistryBusyError": (UNAVAILABLE, "busy"),
+        "MissingExtraError": (UNAVAILABLE, "missing-extra"),
+        "PlugregError": (NO, "failed"),
+        "OSError": (NO, "system"),
+    }
 )
-"""Exit code, name and remedy by the name of an exception's class; the first that fits counts.
+"""Exit code and name by the name of an exception's class; that of the nearest class counts.
 
-Names, because importing the classes would import modules that most commands do not need. An entry
-without a remedy uses that of the message, after its first semicolon.
+Names, because importing the classes would import modules that most commands do not need.
 """
+
+_REMEDIES: Final = MappingProxyType(
+    {
+        "PluginRequiredError": "deactivate them first, or add --cascade",
+        "ProbeFailedError": (
+            "repair it, see its output with: plugreg probe SLUG; or activate it with --no-probe"
+        ),
+        "ProbeUnavailableError": "activate it with --no-probe",
+    }
+)
+"""Remedies by the name of a class, where its message has none for a shell."""
 
 
 def fault_of(error: BaseException) -> Fault:
@@ -156,23 +129,28 @@ def fault_of(error: BaseException) -> Fault:
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return Fault(INTERRUPTED, "interrupted", "interrupted")
     if isinstance(error, click.UsageError):
-        message, _, rest = error.format_message().partition("; ")
-        return Fault(USAGE, "usage", message, rest or _help_of(error))
+        context = error.ctx
+        message, _, remedy = error.format_message().partition("; ")
+        help_of = "" if context is None else f"see: {context.command_path} --help"
+        return Fault(USAGE, "usage", message, remedy or help_of)
     if isinstance(error, click.ClickException):
         return Fault(NO, "failed", error.format_message())
-    names = {cls.__name__ for cls in type(error).__mro__}
-    for name, exit_code, code, own in _RULES:
-        if name in names:
-            message, _, rest = " ".join(str(error).split()).partition("; ")
-            if code == "unknown-plugin" and not getattr(error, "hint", ""):
-                rest = (
-                    f"see: plugreg list; or look further: plugreg why {getattr(error, 'slug', '')}"
-                )
-            slug = getattr(getattr(error, "report", None), "slug", "SLUG")
-            return Fault(exit_code, code, message, (own or rest).replace("SLUG", slug))
-    message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return Fault(NO, "unexpected", " ".join(message.split()), "add --debug to see where")
+    name = next((cls.__name__ for cls in type(error).__mro__ if cls.__name__ in _RULES), None)
+    if name is None:
+        message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return Fault(NO, "unexpected", " ".join(message.split()), "add --debug to see where")
+    message, remedy = split(error)
+    if isinstance(error, PluginNotFoundError) and not error.hint:
+        remedy = f"see: plugreg list; or look further: plugreg why {error.slug}"
+    slug = getattr(getattr(error, "report", None), "slug", "SLUG")
+    return Fault(*_RULES[name], message, _REMEDIES.get(name, remedy).replace("SLUG", slug))
 
 
-def _help_of(error: click.UsageError) -> str:
-    return f"see: {error.ctx.command_path} --help" if error.ctx is not None else ""
+def split(error: BaseException) -> tuple[str, str]:
+    """Return the message of an exception, and the remedy behind its first semicolon.
+
+    Args:
+        error: The exception.
+    """
+    message, _, remedy = " ".join(str(error).split()).partition("; ")
+    return message, remedy

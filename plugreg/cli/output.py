@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from types import MappingProxyType
 from typing import Any, Final, TextIO
 
@@ -14,7 +14,7 @@ import click
 
 from plugreg._support.frozen import NamedTuple
 from plugreg.cli.faults import DIFFERENT, FINE, NO, Fault
-from plugreg.cli.tables import Row, aligned_table, cell, csv_table, printable
+from plugreg.cli.tables import Row, aligned_table, cell, csv_table, fields_of, printable
 
 SCHEMA: Final = 1
 """The version of the JSON documents."""
@@ -36,7 +36,6 @@ class Answer(NamedTuple):
         verdict: For people, a line at the end.
         empty: For people, a line in place of an empty table.
         more: Further members of the JSON document.
-        is_difference: Whether exit code 2 is an answer, as for ``apply --plan``.
     """
 
     key: str
@@ -48,7 +47,27 @@ class Answer(NamedTuple):
     verdict: str = ""
     empty: str = ""
     more: Mapping[str, Any] = _NOTHING
-    is_difference: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        key: str,
+        records: Iterable[object],
+        columns: Sequence[str],
+        also: Sequence[str] = (),
+        **named: Any,
+    ) -> Answer:
+        """Return the answer with a row for each record.
+
+        Args:
+            key: Name of the rows in the JSON document.
+            records: The records.
+            columns: Attributes that are shown in the table.
+            also: Further attributes of the rows.
+            **named: Further fields of the answer.
+        """
+        rows = [fields_of(record, *columns, *also) for record in records]
+        return cls(key, rows, columns, **named)
 
     @property
     def exit_code(self) -> int:
@@ -57,8 +76,8 @@ class Answer(NamedTuple):
 
     @property
     def is_ok(self) -> bool:
-        """Whether the exit code is 0, or 2 of a plan."""
-        return self.exit_code == FINE or (self.is_difference and self.exit_code == DIFFERENT)
+        """Whether the exit code is 0, or that of a plan with a difference, which is no fault."""
+        return self.exit_code == FINE or (self.code == DIFFERENT and self.fault is None)
 
 
 class Output:
@@ -105,7 +124,7 @@ class Output:
             return True
         if os.environ.get("TERM") == "dumb":
             return False
-        return _is_terminal(stream)
+        return stream is not None and stream.isatty()
 
     def style(self, text: str, **styles: Any) -> str:
         """Return a string for standard output, coloured if that gets colours.
@@ -150,7 +169,7 @@ class Output:
         Args:
             text: The line.
         """
-        _write_line(self.err, printable(text))
+        self._write_to_err(printable(text))
 
     def complain(self, fault: Fault) -> None:
         """Write fault and remedy to standard error.
@@ -161,9 +180,16 @@ class Output:
         head = "error:"
         if self.has_color(self.err):
             head = click.style(head, fg="red", bold=True)
-        _write_line(self.err, f"{head} {printable(fault.message)}")
+        self._write_to_err(f"{head} {printable(fault.message)}")
         if fault.remedy:
-            _write_line(self.err, f"       {printable(fault.remedy)}")
+            self._write_to_err(f"       {printable(fault.remedy)}")
+
+    def _write_to_err(self, line: str) -> None:
+        # Without a reader there is no other place to report it.
+        if self.err is not None:
+            with suppress(OSError):
+                self.err.write(f"{line}\n")
+                self.err.flush()
 
     def forget_out(self) -> None:
         """Discard buffered output, so that the interpreter can end silently."""
@@ -219,27 +245,8 @@ def _document(answer: Answer) -> str:
         document[answer.key] = [dict(row) for row in answer.rows]
     document |= answer.more
     if answer.fault is not None:
-        document["error"] = {
-            "code": answer.fault.code,
-            "message": answer.fault.message,
-            "remedy": answer.fault.remedy,
-        }
+        document["error"] = fields_of(answer.fault, "code", "message", "remedy")
     return json.dumps(document) + "\n"
-
-
-def _is_terminal(stream: TextIO | None) -> bool:
-    return stream is not None and stream.isatty()
-
-
-def _write_line(stream: TextIO | None, text: str) -> None:
-    if stream is None:
-        return
-    try:
-        stream.write(f"{text}\n")
-        stream.flush()
-    except OSError:
-        # The reader is gone, and there is no other place to report this.
-        return
 
 
 @contextmanager
@@ -251,20 +258,15 @@ def only_answers() -> Iterator[Output]:
     Yields:
         The output, which has the real standard output.
     """
-    given = sys.stdout
-    if given is None:
-        # A file that is opened later must not become standard output.
-        os.open(os.devnull, os.O_WRONLY)
-    elif _descriptor_of(given) == 1:
-        given.flush()
-        with _moved(given) as out:
-            yield from _redirected(out)
-        return
-    yield from _redirected(given)
-
-
-def _redirected(out: TextIO | None) -> Iterator[Output]:
-    with redirect_stdout(sys.stderr):
+    out = sys.stdout
+    with ExitStack() as stack:
+        if out is None:
+            # A file that is opened later must not become standard output.
+            os.open(os.devnull, os.O_WRONLY)
+        elif _descriptor_of(out) == 1:
+            out.flush()
+            out = stack.enter_context(_moved(out))
+        stack.enter_context(redirect_stdout(sys.stderr))
         yield Output(out, sys.stderr)
 
 

@@ -82,22 +82,14 @@ class Overview(NamedTuple):
             return record.reason
         if not record.wanted:
             return f"is switched off, and still serves in {self.names(serving)}" if serving else ""
-        failed = self.load_failures(slug)
-        faults = [failure for failure in self.plan.failures if failure.slug == slug]
-        if len(serving) == len(self.processes) and serving:
+        absent = [process for process in self.processes if process not in serving]
+        if serving and not absent:
             opened = self.open_circuits(slug)[:1]
             return "".join(f"in {f.process} (pid {f.pid}) {f.message}" for f in opened)
-        if failed:
+        if failed := self.load_failures(slug):
             return f"{failed[-1].stage}: {failed[-1].message}"
-        if faults:
-            return faults[-1].message
         held = self.held(slug)
-        if held is not None:
-            return held
-        if not self.processes:
-            return ""
-        absent = [process for process in self.processes if process not in serving]
-        return f"not taken in yet by {self.names(absent)}"
+        return held or (f"not taken in yet by {self.names(absent)}" if absent else "")
 
     def row(self, slug: str) -> dict[str, Any]:
         """Return a plugin as JSON values.
@@ -150,8 +142,9 @@ class Overview(NamedTuple):
         Args:
             slug: The plugin.
         """
+        faults = [failure.message for failure in self.plan.failures if failure.slug == slug]
         held = self.plan.held.get(Slug(slug))
-        return None if held is None else held.reason
+        return faults[-1] if faults else None if held is None else held.reason
 
     def needs(self, slug: str) -> list[str]:
         """Return the plugins that a wanted plugin depends on.
@@ -167,10 +160,9 @@ class Overview(NamedTuple):
         Args:
             slugs: The plugins.
         """
-        given = tuple(slugs)
-        all_needs = self.plan.needs.items()
-        found = reach(given, lambda need: (slug for slug, needs in all_needs if need in needs))
-        return sorted(slug for slug in found if slug not in given and self.records[slug].wanted)
+        given = {*slugs}
+        found = {other for slug in given for other in self.plan.dependants(slug)} - given
+        return sorted(slug for slug in found if self.records[slug].wanted)
 
     @staticmethod
     def names(processes: Iterable[ProcessRecord]) -> str:

@@ -87,6 +87,17 @@ def _clock(text: str) -> str:
     return f"{moment:%H:%M:%S}" if is_today else f"{moment:%Y-%m-%d}"
 
 
+def counted(number: int, word: str) -> str:
+    """Return a number with its noun, in the plural where that is due.
+
+    Args:
+        number: The number.
+        word: The noun in the singular.
+    """
+    plural = "es" if word.endswith("s") else "s"
+    return f"{number} {word}{plural * (number != 1)}"
+
+
 def printable(text: str) -> str:
     """Return *text* with control characters, such as escapes, spelled out.
 

@@ -18,15 +18,13 @@ class Discount(Plugin):
         return 1.0
 """
 BROKEN = "raise RuntimeError('boom')\n"
-CRASH = "import os\nos._exit(3)\n"
 
 
 @pytest.fixture
 def filled(shop):
-    """Return a shop with a plugin that works, one that raises, and one that ends its process."""
+    """Return a shop with a plugin that works and one that raises."""
     shop.plugin("discount")
     shop.plugin("broken", BROKEN)
-    shop.plugin("crash", CRASH)
     return shop
 
 
@@ -92,15 +90,6 @@ class TestDoctor:
         assert done.code == 1
         commands = [a["command"] for row in done.document["repairs"] for a in row["actions"]]
         assert "plugreg store repair --set-aside plugins:discount" in commands
-
-    def test_with_probe(self, filled):
-        """A plugin that serves nowhere is loaded in a child process, on demand alone."""
-        filled.wish(crash=True, discount=True)
-
-        done = filled.run("doctor", "--probe", "--json")
-
-        assert done.code == 1
-        assert [row["slug"] for row in done.document["repairs"]] == ["crash"]
 
     def test_a_store_that_cannot_be_written(self, filled):
         """Who may read it only is told before a change fails."""

@@ -113,7 +113,7 @@ class TestStatus:
 
         assert broken.run("status", "--check").code == 1
         assert broken.run("status").out.splitlines()[-1] == (
-            "2 plugins, 1 wanted, 0 of them serve; no live processes"
+            "2 plugins, 1 wanted, 0 of them serve; 0 live processes"
         )
 
 

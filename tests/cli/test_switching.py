@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from plugreg import PluginRegistry
+
 BROKEN = "raise RuntimeError('boom')\n"
 CRASH = "import os\nos._exit(3)\n"
 
@@ -140,6 +142,25 @@ class TestDeactivate:
 
         # At no time does one serve without its dependencies.
         assert (done.code, done.out.splitlines()[:2]) == (0, ["✓ loyalty: off", "✓ discount: off"])
+        assert wanted(filled) == []
+
+    def test_many_are_decided_by_one_plan(self, filled, monkeypatch):
+        """And stored in one commit, however many they are."""
+        slugs = [f"extra-{number}" for number in range(6)]
+        for slug in slugs:
+            filled.plugin(slug)
+        filled.wish(**dict.fromkeys(slugs, True))
+        plans = []
+        outlook = PluginRegistry.outlook
+        monkeypatch.setattr(
+            PluginRegistry, "outlook", lambda *given: plans.append(given) or outlook(*given)
+        )
+        before = filled.make().storage.revision()
+
+        assert filled.run("deactivate", *slugs).code == 0
+
+        assert filled.make().storage.revision() == before + 1
+        assert len(plans) == 2
         assert wanted(filled) == []
 
     def test_what_the_host_requires_stays(self, filled):

@@ -54,6 +54,20 @@ class TestStates:
         assert "boom" in reason
         assert stages(filled, "broken")[1] == "import"
 
+    def test_a_failure_from_before_it_was_switched_off(self, filled):
+        """It is history, and no fault now."""
+        filled.wish(broken=True)
+        with filled.serving():
+            pass
+        filled.wish(broken=False)
+
+        (row,) = filled.run("why", "broken", "--json").document["plugins"]
+
+        (stage,) = [stage for stage in row["stages"] if stage["stage"] == "import"]
+        assert stage["ok"] is None
+        assert stage["reason"].startswith("failed before it was switched off, in web (pid ")
+        assert [s["stage"] for s in row["stages"] if s["ok"] is False] == ["wanted"]
+
     def test_a_need_that_is_off(self, filled):
         """With the command that switches it on."""
         filled.wish(loyalty=True)

@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from plugreg.cli.command import command, pass_session
+from plugreg.cli.command import command
 from plugreg.cli.faults import Fault, no, usage
 from plugreg.cli.hosts import SAFE_MODE
 from plugreg.cli.output import Answer
@@ -31,7 +31,6 @@ NOBODY: Final = ","
     context_settings={"allow_interspersed_args": False, "ignore_unknown_options": False},
 )
 @click.argument("words", metavar="[COMMAND]...", nargs=-1, type=click.UNPROCESSED)
-@pass_session
 def bisect(session: Session, words: tuple[str, ...]) -> Answer:
     """Find the plugin, or the plugins together, with which COMMAND fails.
 
@@ -105,13 +104,9 @@ class Search:
             step = -(-len(failing) // parts)
             chunks = [failing[at : at + step] for at in range(0, len(failing), step)]
             rests = [[slug for slug in failing if slug not in chunk] for chunk in chunks]
-            smaller = next(filter(self._fails_with, chunks), None)
+            smaller = next(filter(self._fails_with, [*chunks, *rests]), None)
             if smaller is not None:
-                failing, parts = smaller, 2
-                continue
-            smaller = next(filter(self._fails_with, rests), None) if parts > 1 else None
-            if smaller is not None:
-                failing, parts = smaller, max(parts - 1, 2)
+                failing, parts = smaller, 2 if smaller in chunks else max(parts - 1, 2)
             elif parts >= len(failing):
                 break
             else:
@@ -130,14 +125,11 @@ class Search:
 
     def _reduce(self, failing: frozenset[str]) -> frozenset[str]:
         """Return the smallest part of *failing* that fails, where a needed plugin is to blame."""
-        while True:
-            parts = (self._closed(failing - {top}) for top in self._tops(failing))
-            smaller = next(
-                (part for part in parts if part != failing and self._fails_with(part)), None
-            )
-            if smaller is None:
-                return failing
-            failing = smaller
+        for top in self._tops(failing):
+            part = self._closed(failing - {top})
+            if part != failing and self._fails_with(part):
+                return self._reduce(part)
+        return failing
 
     def _tops(self, slugs: frozenset[str]) -> tuple[str, ...]:
         """Return those that no other of them brings along, all of them in a cycle."""
@@ -178,7 +170,7 @@ def _asker(session: Session) -> Callable[[Sequence[str]], bool]:
             if not answer:
                 raise no("the search was ended", "give a COMMAND, or answer good or bad")
             word = answer.strip().lower()
-            if word and word in ("good", "bad", "g", "b"):
+            if word in ("good", "bad", "g", "b"):
                 return word.startswith("b")
 
     return fails

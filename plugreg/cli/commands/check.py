@@ -12,17 +12,20 @@ from xml.etree import ElementTree
 
 import click
 
-from plugreg.cli.command import command, pass_session
-from plugreg.cli.faults import FINE, NO, UNKNOWN, CommandError, Fault
+from plugreg.cli.command import command
+from plugreg.cli.faults import FINE, NO
 from plugreg.cli.output import Answer
 from plugreg.cli.session import Session
-from plugreg.contract import Finding, NoPluginError
-from plugreg.testing.checks import CHECKS, KitReport
+from plugreg.cli.tables import counted, fields_of
+from plugreg.contract import Finding
+from plugreg.testing.checks import CHECKS, Check, KitReport
 from plugreg.testing.targets import check_all, check_target
 
 FORMATS: Final = ("text", "json", "junit", "github")
 _PLACE: Final = re.compile(r"(?P<file>[^:\s]+\.\w+)(?::(?P<line>\d+))?")
 _GITHUB: Final = {"error": "error", "warning": "warning", "info": "notice"}.get
+_IN_MESSAGE: Final = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
+_IN_OPTION: Final = {**_IN_MESSAGE, **str.maketrans({":": "%3A", ",": "%2C"})}
 
 
 @command(
@@ -40,7 +43,6 @@ _GITHUB: Final = {"error": "error", "warning": "warning", "info": "notice"}.get
     metavar="FILE",
     help="The host's contract, where the host itself is not installed.",
 )
-@pass_session
 def check(session: Session, *, target: str | None, contract_file: str | None) -> Answer:
     """Check plugins against their host: sources, package, import, life, calls, secrets.
 
@@ -53,18 +55,14 @@ def check(session: Session, *, target: str | None, contract_file: str | None) ->
     directories = () if contract_file else session.directories
     if target is None and Path("pyproject.toml").is_file() and _has_group(contract.group):
         target = "."
-    try:
-        if target is None:
-            reports = check_all(contract, directories)
-        else:
-            reports = (check_target(contract, target, directories),)
-    except NoPluginError as error:
-        message, _, remedy = str(error).partition("; ")
-        raise CommandError(Fault(UNKNOWN, "unknown-plugin", message, remedy)) from error
+    if target is None:
+        reports = check_all(contract, directories)
+    else:
+        reports = (check_target(contract, target, directories),)
     write = {"junit": _junit, "github": _github}.get(session.format, _text)
     return Answer(
         "findings",
-        [row for report in reports for row in _rows(report)],
+        [_row(report, finding) for report in reports for finding in report.findings],
         code=FINE if all(report.ok for report in reports) else NO,
         text=write(reports),
         more={
@@ -82,18 +80,8 @@ def _has_group(group: str) -> bool:
     return group in Path("pyproject.toml").read_text(encoding="utf-8", errors="replace")
 
 
-def _rows(report: KitReport) -> list[dict[str, Any]]:
-    return [_row(report, finding) for finding in report.findings]
-
-
 def _row(report: KitReport, finding: Finding) -> dict[str, Any]:
-    return {
-        "target": report.target,
-        "code": finding.code,
-        "level": finding.level,
-        "where": finding.where,
-        "message": finding.message,
-    }
+    return {"target": report.target, **fields_of(finding, "code", "level", "where", "message")}
 
 
 def _text(reports: Sequence[KitReport]) -> str:
@@ -104,22 +92,12 @@ def _text(reports: Sequence[KitReport]) -> str:
             f"{report.target}: {finding.where}: {finding.code} exempted: {reason}"
             for finding, reason in report.exempted
         ]
-    return "".join(f"{line}\n" for line in [*lines, _verdict(reports)])
-
-
-def _verdict(reports: Sequence[KitReport]) -> str:
     levels = Counter(str(finding.level) for report in reports for finding in report.findings)
-    counted = [
-        _count(levels[level], word)
-        for level, word in (("error", "error"), ("warning", "warning"), ("info", "note"))
-        if levels[level]
-    ]
-    subject = _count(len(reports), "plugin")
-    return f"{subject} checked: {', '.join(counted) or 'nothing is wrong'}"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
+    words = {"error": "error", "warning": "warning", "info": "note"}
+    found = [counted(levels[level], word) for level, word in words.items() if levels[level]]
+    subject = counted(len(reports), "plugin")
+    lines.append(f"{subject} checked: {', '.join(found) or 'nothing is wrong'}")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _github(reports: Sequence[KitReport]) -> str:
@@ -135,52 +113,44 @@ def _github(reports: Sequence[KitReport]) -> str:
                 options[:0] = [f"file={_escape(shown)}"]
                 if place["line"]:
                     options.insert(1, f"line={place['line']}")
-            message = f"{finding.where}: {finding.message}"
-            for old, new in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A")):
-                message = message.replace(old, new)
+            message = f"{finding.where}: {finding.message}".translate(_IN_MESSAGE)
             lines.append(f"::{_GITHUB(finding.level)} {','.join(options)}::{message}\n")
     return "".join(lines)
 
 
 def _escape(value: str) -> str:
-    for old, new in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A"), (":", "%3A"), (",", "%2C")):
-        value = value.replace(old, new)
-    return value
+    return value.translate(_IN_OPTION)
 
 
 def _junit(reports: Sequence[KitReport]) -> str:
     """Return the report of a test run, with one case for each check."""
     suites = ElementTree.Element("testsuites", name="plugreg check")
     for report in reports:
-        suites.append(_suite(report))
+        suite = ElementTree.SubElement(suites, "testsuite", name=report.target)
+        for row in CHECKS:
+            _add_case(suite, report, row)
+        suite.set("tests", str(len(CHECKS)))
+        suite.set("failures", str(len(suite.findall("*/failure"))))
+        suite.set("skipped", str(len(suite.findall("*/skipped"))))
     ElementTree.indent(suites)
     text = ElementTree.tostring(suites, encoding="unicode")
     return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
 
 
-def _suite(report: KitReport) -> ElementTree.Element:
-    suite = ElementTree.Element("testsuite", name=report.target)
-    failures = skipped = 0
-    for row in CHECKS:
-        case = ElementTree.SubElement(
-            suite, "testcase", classname=report.target, name=f"{row.code} {row.title}"
-        )
-        found = [finding for finding in report.findings if finding.code == row.code]
-        errors = [finding for finding in found if finding.level == "error"]
-        reasons = [reason for finding, reason in report.exempted if finding.code == row.code]
-        if errors:
-            failures += 1
-            failure = ElementTree.SubElement(case, "failure", message=_xml(str(errors[0])))
-            failure.text = _xml("\n".join(map(str, errors)))
-        elif reasons:
-            skipped += 1
-            ElementTree.SubElement(case, "skipped", message=_xml(reasons[0]))
-        if others := [str(finding) for finding in found if finding not in errors]:
-            ElementTree.SubElement(case, "system-out").text = _xml("\n".join(others))
-    suite.set("tests", str(len(CHECKS)))
-    suite.set("failures", str(failures))
-    suite.set("skipped", str(skipped))
-    return suite
+def _add_case(suite: ElementTree.Element, report: KitReport, row: Check) -> None:
+    case = ElementTree.SubElement(
+        suite, "testcase", classname=report.target, name=f"{row.code} {row.title}"
+    )
+    found = [finding for finding in report.findings if finding.code == row.code]
+    errors = [finding for finding in found if finding.level == "error"]
+    reasons = [reason for finding, reason in report.exempted if finding.code == row.code]
+    if errors:
+        failure = ElementTree.SubElement(case, "failure", message=_xml(str(errors[0])))
+        failure.text = _xml("\n".join(map(str, errors)))
+    elif reasons:
+        ElementTree.SubElement(case, "skipped", message=_xml(reasons[0]))
+    if others := [str(finding) for finding in found if finding not in errors]:
+        ElementTree.SubElement(case, "system-out").text = _xml("\n".join(others))
 
 
 def _xml(text: str) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from plugreg.cli.command import Group, pass_session
-from plugreg.cli.faults import FINE, NO, UNKNOWN, CommandError, Fault
+from plugreg.cli.command import Group
+from plugreg.cli.faults import FINE, NO
 from plugreg.cli.output import Answer
 from plugreg.cli.session import Session
-from plugreg.contract import CheckReport, NoPluginError
+from plugreg.cli.tables import fields_of
 
 
 @click.group(
@@ -30,7 +30,6 @@ def contract() -> None:
     examples="plugreg contract dump shop-contract.json\nplugreg contract dump > shop.json",
 )
 @click.argument("file", required=False)
-@pass_session
 def dump(session: Session, *, file: str | None) -> Answer:
     """Write the contract of the host to FILE, or to standard output.
 
@@ -51,7 +50,6 @@ def dump(session: Session, *, file: str | None) -> Answer:
 )
 @click.argument("old")
 @click.argument("new", required=False)
-@pass_session
 def diff(session: Session, *, old: str, new: str | None) -> Answer:
     """Classify the changes from OLD to NEW for plugins. NEW defaults to the host itself.
 
@@ -59,15 +57,11 @@ def diff(session: Session, *, old: str, new: str | None) -> Answer:
     """
     before, after = session.contract(old), session.contract(new)
     found = before.compare(after)
-    rows = [
-        {"level": each.level, "hook": each.hook, "what": each.what, "detail": each.detail}
-        for each in found
-    ]
-    return Answer(
+    return Answer.of(
         "changes",
-        rows,
-        columns=("level", "hook", "what", "detail"),
-        code=NO if any(each.level == "major" for each in found) else FINE,
+        found,
+        ("level", "hook", "what", "detail"),
+        code=NO if any(change.level == "major" for change in found) else FINE,
         empty="nothing has changed for plugins",
     )
 
@@ -80,7 +74,6 @@ def diff(session: Session, *, old: str, new: str | None) -> Answer:
 )
 @click.argument("targets", nargs=-1, metavar="[CONTRACT.json] [SLUG|FOLDER|WHEEL]...")
 @click.option("--contract", "contract_file", metavar="FILE", help="The contract to check against.")
-@pass_session
 def check(session: Session, *, targets: tuple[str, ...], contract_file: str | None) -> Answer:
     """Check the sources of all installed plugins, or of the named plugins, against a contract.
 
@@ -93,15 +86,18 @@ def check(session: Session, *, targets: tuple[str, ...], contract_file: str | No
     # An author who has the contract alone has no host that could be asked for its folders.
     is_alone = contract_file is not None and (bool(targets) or not session.has_host)
     directories = () if is_alone else session.directories
-    try:
-        reports = [judged.check(target, directories=directories) for target in targets]
-    except NoPluginError as error:
-        message, _, remedy = str(error).partition("; ")
-        raise CommandError(Fault(UNKNOWN, "unknown-plugin", message, remedy)) from error
+    reports = [judged.check(target, directories=directories) for target in targets]
     installed = None if targets else judged.check_installed(directories=directories)
     if installed is not None:
         reports = [*installed.reports.values()]
-    rows = [row for report in reports for row in _rows(report)]
+    rows = [
+        {
+            "target": Path(report.target).name or report.target,
+            **fields_of(finding, "code", "level", "where", "message"),
+        }
+        for report in reports
+        for finding in report.findings
+    ]
     return Answer(
         "findings",
         rows,
@@ -111,17 +107,3 @@ def check(session: Session, *, targets: tuple[str, ...], contract_file: str | No
         verdict="" if installed is None else str(installed),
         more={"plugins": [report.target for report in reports]},
     )
-
-
-def _rows(report: CheckReport) -> list[dict[str, str]]:
-    name = Path(report.target).name or report.target
-    return [
-        {
-            "target": name,
-            "code": finding.code,
-            "level": finding.level,
-            "where": finding.where,
-            "message": finding.message,
-        }
-        for finding in report.findings
-    ]

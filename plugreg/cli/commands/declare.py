@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 
 from plugreg._support.redact import MASK
 from plugreg._support.slugs import canonical
-from plugreg.cli.command import command, consent_option, pass_session
+from plugreg.cli.command import command, consent_option
 from plugreg.cli.commands.packages import install_all
 from plugreg.cli.commands.settings import check_name
 from plugreg.cli.commands.switching import probe_first
@@ -19,6 +19,7 @@ from plugreg.cli.output import Answer
 from plugreg.cli.overview import look
 from plugreg.cli.plugins_toml import Described, read_file, write_text
 from plugreg.cli.session import Session
+from plugreg.cli.tables import counted
 from plugreg.exceptions import PluginRequiredError, SettingError
 from plugreg.registry import PluginRegistry
 from plugreg.settings.view import SettingsView
@@ -41,7 +42,6 @@ Row = dict[str, Any]
 )
 @click.option("--no-probe", is_flag=True, help="Do not load plugins in a child process first.")
 @consent_option
-@pass_session
 def apply(session: Session, file: str, *, only_plan: bool, prune: bool, no_probe: bool) -> Answer:
     """Apply the desired states, versions and settings of a file.
 
@@ -52,15 +52,13 @@ def apply(session: Session, file: str, *, only_plan: bool, prune: bool, no_probe
     described = read_file(file)
     registry = session.registry
     missing = [plugin for plugin in described if _is_lacking(registry, plugin)]
-    if only_plan:
-        rows = [*map(_requirement_row, missing)]
-        rows += _differences(registry, described, missing, prune=prune)
-        return _answer(rows, is_plan=True)
+    rows = [_row(found.slug, "requirement", "", None, found.requirement) for found in missing]
     # Errors in the file are found before anything is installed.
-    _differences(registry, described, missing, prune=prune)
+    differences = _differences(registry, described, missing, prune=prune)
+    if only_plan:
+        return _answer([*rows, *differences], is_plan=True)
     if missing:
         install_all(session, [str(plugin.requirement) for plugin in missing])
-    rows = [*map(_requirement_row, missing)]
     for plugin in () if no_probe else described:
         record = registry.plugins.get(plugin.slug)
         if plugin.active and record is not None and not record.wanted:
@@ -74,7 +72,7 @@ def apply(session: Session, file: str, *, only_plan: bool, prune: bool, no_probe
         changing.load()
         # The differences are computed again, while no other process can change the store.
         rows += _differences(changing, described, (), prune=prune)
-        _carry_out(changing, described, rows)
+        _carry_out(changing, rows)
     return _answer(rows, is_plan=False)
 
 
@@ -84,8 +82,7 @@ def _answer(rows: list[Row], *, is_plan: bool) -> Answer:
         rows,
         columns=("slug", "what", "key", "before", "after"),
         code=DIFFERENT if rows and is_plan else FINE,
-        is_difference=is_plan,
-        verdict=f"{len(rows)} change{'s' * (len(rows) != 1)} {'to make' if is_plan else 'made'}",
+        verdict=f"{counted(len(rows), 'change')} {'to make' if is_plan else 'made'}",
     )
 
 
@@ -100,7 +97,10 @@ def _is_lacking(registry: PluginRegistry, plugin: Described) -> bool:
         # A plugin that is gone and was wanted stays so; nothing is to be done about it.
         is_wanted = record is not None and record.wanted
         if not is_installed and plugin.active and not is_wanted:
-            raise unknown(plugin.slug, "install it, or give its requirement in the file")
+            raise unknown(
+                f"plugin {plugin.slug!r} is not known here",
+                "install it, or give its requirement in the file",
+            )
         return False
     if record is None or not is_installed or record.version is None:
         return not is_installed
@@ -113,10 +113,6 @@ def _is_lacking(registry: PluginRegistry, plugin: Described) -> bool:
     return not wanted.specifier.contains(record.version, prereleases=True)
 
 
-def _requirement_row(plugin: Described) -> Row:
-    return _row(plugin.slug, "requirement", "", None, plugin.requirement)
-
-
 def _row(slug: str, what: str, key: str, before: Any, after: Any) -> Row:
     return {"slug": slug, "what": what, "key": key, "before": before, "after": after}
 
@@ -126,13 +122,12 @@ def _row(slug: str, what: str, key: str, before: Any, after: Any) -> Row:
 
 def _differences(
     registry: PluginRegistry,
-    described: Iterable[Described],
+    described: Sequence[Described],
     missing: Iterable[Described],
     *,
     prune: bool,
 ) -> list[Row]:
     """Return the differences between file and store. Nothing is changed."""
-    described = tuple(described)
     lacking = {plugin.slug for plugin in missing}
     rows: list[Row] = []
     for plugin in described:
@@ -160,8 +155,7 @@ def _setting_rows(registry: PluginRegistry, plugin: Described, *, prune: bool) -
             before = view.stored(key)
             if not _is_same(view, key, before, value):
                 _check_change(view, plugin.slug, key, value)
-                is_hidden = view.is_protected(key) and not isinstance(value, dict)
-                yield _row(plugin.slug, what, key, before, MASK if is_hidden else value)
+                yield _row(plugin.slug, what, key, before, value)
         for key in view.definitions if prune else ():
             before = view.stored(key)
             # A protected value is in no file, so that its absence says nothing.
@@ -200,7 +194,7 @@ def _is_same(view: SettingsView, key: str, before: Any, value: Any) -> bool:
     return before == str(value)
 
 
-def _carry_out(registry: PluginRegistry, described: Iterable[Described], rows: list[Row]) -> None:
+def _carry_out(registry: PluginRegistry, rows: list[Row]) -> None:
     """Store the differences. If one is refused, raise and store none."""
     wanted = {row["slug"]: row["after"] for row in rows if row["what"] == "active"}
     overview = look(registry)
@@ -209,19 +203,11 @@ def _carry_out(registry: PluginRegistry, described: Iterable[Described], rows: l
     if staying:
         raise PluginRequiredError(leaving[0], tuple(staying))
     registry.switch(wanted)
-    values = {
-        (plugin.slug, user, key): value
-        for plugin in described
-        for user, own in plugin.settings.items()
-        for key, value in own.items()
-    }
     for row in rows:
-        if row["what"] in ("active", "requirement"):
-            continue
-        user = None if row["what"] == "setting" else int(row["what"].removeprefix("user "))
-        slug, key = row["slug"], row["key"]
-        view = registry.config.offline_settings(slug, user, [key])
-        view.set(key, values.get((slug, user, key)))
+        if row["what"] not in ("active", "requirement"):
+            user = None if row["what"] == "setting" else int(row["what"].removeprefix("user "))
+            view = registry.config.offline_settings(row["slug"], user, [row["key"]])
+            view.set(row["key"], row["after"])
 
 
 # -- export ----------------------------------------------------------------------------------
@@ -229,7 +215,6 @@ def _carry_out(registry: PluginRegistry, described: Iterable[Described], rows: l
 
 @command("export", "plugreg export plugins.toml\nplugreg export > plugins.toml")
 @click.argument("file", required=False, type=click.Path(dir_okay=False, allow_dash=True))
-@pass_session
 def export(session: Session, file: str | None) -> Answer:
     """Write desired state, versions and settings as a file that `apply` takes.
 

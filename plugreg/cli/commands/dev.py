@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from plugreg.cli.command import command, pass_session, slug_argument
+from plugreg.cli.command import command, slug_argument
 from plugreg.cli.faults import no
 from plugreg.cli.output import Answer
 from plugreg.cli.session import Session
@@ -16,7 +16,6 @@ from plugreg.exceptions import MissingExtraError
 
 @command("dev", "plugreg dev weather")
 @slug_argument()
-@pass_session
 def dev(session: Session, slug: str) -> Answer:
     """Watch the sources of a plugin, and have all processes of the host import it again.
 

@@ -5,21 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from shlex import quote
+from shlex import join
 from types import MappingProxyType
 from typing import Any, Final
 
-import click
-
-from plugreg.cli.command import command, pass_session
+from plugreg.cli.command import command
 from plugreg.cli.commands.store import address_of, damaged_rows
 from plugreg.cli.faults import FINE, NO
 from plugreg.cli.hosts import is_safe_mode_asked
 from plugreg.cli.output import Answer
-from plugreg.cli.overview import look
 from plugreg.cli.session import Session
-from plugreg.cli.tables import fields_of, printable
-from plugreg.registry import PluginRegistry
+from plugreg.cli.tables import counted, fields_of, printable
 from plugreg.repairs import Repair, RepairAction
 from plugreg.repairs.codes import SAFE_MODE, Severity
 from plugreg.storage import Storage
@@ -27,29 +23,27 @@ from plugreg.storage import Storage
 _SIGNS: Final = MappingProxyType(
     {"error": ("✗", "red"), "warning": ("!", "yellow"), "info": ("·", "bright_black")}
 )
+_DAMAGED: Final[tuple[str, Severity, str]] = ("store", "error", "A row of the store is damaged")
+_UNWRITABLE: Final[tuple[str, Severity, str]] = (
+    "environment",
+    "warning",
+    "The store cannot be written",
+)
 
 
-@command("doctor", "plugreg doctor\nplugreg doctor --probe --json")
-@click.option("--probe", is_flag=True, help="Also probe plugins that serve in no process.")
-@pass_session
-def doctor(session: Session, *, probe: bool) -> Answer:
+@command("doctor", "plugreg doctor\nplugreg doctor --json")
+def doctor(session: Session) -> Answer:
     """Find problems of plugins, the store and the environment.
 
     Each problem has a line with its remedy; the last line is a verdict. The exit code is 1 if a
-    problem is an error. Nothing is changed, and without --probe no plugin is loaded.
+    problem is an error. Nothing is changed, and no plugin is loaded.
     """
-    registry = session.registry
-    if probe:
-        _probe_what_serves_nowhere(session, registry)
-    repairs = [repair for repair in registry.repairs() if _counts(repair)]
+    repairs = [repair for repair in session.registry.repairs() if _counts(repair)]
     repairs += [*_find_damaged(session), *_find_unwritable(session.storage)]
-    if probe:
-        known = {repair.slug for repair in repairs}
-        repairs += [repair for repair in _find_probed(registry) if repair.slug not in known]
     order = [*_SIGNS]
     repairs.sort(key=lambda repair: order.index(repair.severity))
     counts = {name: sum(repair.severity == name for repair in repairs) for name in order}
-    found = ", ".join(f"{n} {name}{'s' * (n != 1)}" for name, n in counts.items() if n)
+    found = ", ".join(counted(number, name) for name, number in counts.items() if number)
     return Answer(
         "repairs",
         [*map(_row, repairs)],
@@ -71,11 +65,13 @@ def _row(repair: Repair) -> dict[str, Any]:
 
 
 def _repair(
-    code: str, severity: Severity, title: str, text: str, action: RepairAction, *, slug: str = ""
+    kind: tuple[str, Severity, str], text: str, name: str, label: str, *words: str
 ) -> Repair:
     """Return what this command finds beside the repairs of a registry, which have a code P…."""
+    code, severity, title = kind
+    action = RepairAction(name=name, label=label, command=join(words))
     return Repair(
-        code=code, severity=severity, slug=slug or None, title=title, text=text, actions=(action,)
+        code=code, severity=severity, slug=None, title=title, text=text, actions=(action,)
     )
 
 
@@ -85,12 +81,8 @@ def _find_damaged(session: Session) -> Iterator[Repair]:
     for error in damaged_rows(session.storage):
         if (error.table, error.key) not in known:
             address = address_of(error)
-            action = RepairAction(
-                name="set-aside",
-                label=f"Set {address} aside",
-                command=f"plugreg store repair --set-aside {quote(address)}",
-            )
-            yield _repair("store", "error", "A row of the store is damaged", str(error), action)
+            words = ("plugreg", "store", "repair", "--set-aside", address)
+            yield _repair(_DAMAGED, str(error), "set-aside", f"Set {address} aside", *words)
 
 
 def _find_unwritable(storage: Storage) -> Iterator[Repair]:
@@ -101,32 +93,8 @@ def _find_unwritable(storage: Storage) -> Iterator[Repair]:
     for place in (path, path.parent):
         if place.exists() and not os.access(place, os.W_OK):
             text = f"{str(place)!r} cannot be written by this user, so that no change is stored"
-            action = RepairAction(
-                name="chown",
-                label="Give it to this user",
-                command=f"chown {os.geteuid()} {quote(str(place))}",
-            )
-            yield _repair("environment", "warning", "The store cannot be written", text, action)
-
-
-def _probe_what_serves_nowhere(session: Session, registry: PluginRegistry) -> None:
-    overview = look(registry)
-    for slug, record in overview.records.items():
-        if record.wanted and record.is_installed and not overview.serving(slug):
-            session.output.note(f"probing {slug}")
-            registry.probe(slug)
-
-
-def _find_probed(registry: PluginRegistry) -> Iterator[Repair]:
-    """Yield a repair for each wanted plugin that its last probe could not load."""
-    for slug, record in registry.plugins.items():
-        report = registry.probed(slug) if record.wanted else None
-        if report is not None and report.outcome != "ok":
-            action = RepairAction(
-                name="deactivate", label=f"Deactivate {slug}", command=f"plugreg deactivate {slug}"
-            )
-            text = f"{slug!r} ended its probe with {report.outcome}: {report.detail}"
-            yield _repair("probe", "error", "A probe of the plugin failed", text, action, slug=slug)
+            words = ("chown", str(os.geteuid()), str(place))
+            yield _repair(_UNWRITABLE, text, "chown", "Give it to this user", *words)
 
 
 def _lines(session: Session, repair: Repair) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from plugreg.cli.command import command, pass_session, slug_argument
+from plugreg.cli.command import command, slug_argument
 from plugreg.cli.faults import Fault, usage
 from plugreg.cli.output import Answer
 from plugreg.cli.overview import UNKNOWN, look, setting_row
@@ -45,7 +45,6 @@ _MOST_ENTRIES: Final = 3
 @click.option("--failed", is_flag=True, help="Only plugins that failed in any process.")
 @click.option("--sort", metavar="FIELD", help="Sort by a field; -FIELD sorts descending.")
 @click.option("--fields", metavar="A,B", help=f"Which columns: {', '.join(FIELDS)}.")
-@pass_session
 def list_(
     session: Session,
     *,
@@ -124,7 +123,6 @@ def damage(session: Session) -> Fault | None:
 
 @command("show", "plugreg show discount\nplugreg show discount --json")
 @slug_argument()
-@pass_session
 def show(session: Session, slug: str) -> Answer:
     """Show everything about one plugin.
 

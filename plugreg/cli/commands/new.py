@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Container, Iterable
+from contextlib import suppress
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
-from plugreg.cli.command import command, pass_session
-from plugreg.cli.faults import FINE, NO, refused, usage
+from plugreg.cli.command import command
+from plugreg.cli.faults import FINE, NO, refused, split, usage
 from plugreg.cli.output import Answer
 from plugreg.cli.session import Session
 from plugreg.contract import Contract
@@ -33,7 +35,6 @@ from plugreg.testing.scaffold.update import Written, write
 )
 @click.option("--update", is_flag=True, help="Merge changes of the host and the templates.")
 @click.option("--folder", metavar="PATH", help="Where the project is. Defaults to ./NAME.")
-@pass_session
 def new(
     session: Session,
     *,
@@ -78,22 +79,20 @@ def new(
             host_path=None if is_installed else _host_path(contract, session.app_name, place),
         )
     except ValueError as error:
-        message, _, remedy = str(error).partition("; ")
-        raise usage(message, remedy) from error
+        raise usage(*split(error)) from error
     if not update and (taken := _taken(plugin)):
         raise refused(taken, "choose another name, or uninstall the other")
     try:
         written = write(place, plugin.files(), base)
     except ValueError as error:
-        message, _, remedy = str(error).partition("; ")
-        raise refused(message, remedy) from error
+        raise refused(*split(error)) from error
     (place / RECORD).write_text(plugin.record(), encoding="utf-8")
-    conflicts = [each for each in written if each.action == "conflict"]
+    is_merged = all(file.action != "conflict" for file in written)
     return Answer(
         "files",
-        [{"file": each.path, "action": each.action} for each in written],
+        [{"file": file.path, "action": file.action} for file in written],
         columns=("file", "action"),
-        code=NO if conflicts else FINE,
+        code=FINE if is_merged else NO,
         text=_text(written, place, update=update),
         more={"folder": str(place), "slug": plugin.slug},
     )
@@ -125,37 +124,34 @@ def _record(place: Path) -> ProjectRecord:
             "leave --update out to begin one",
         ) from error
     except ValueError as error:
-        message, _, remedy = str(error).partition("; ")
-        raise usage(message, remedy) from error
+        raise usage(*split(error)) from error
+
+
+def _modules(contract: Contract, app: str | None) -> dict[str, None]:
+    """Return the top modules of a host: that of its registry, and those of its hooks."""
+    sources = (app, *(hook.source for hook in contract.hooks.values()))
+    tops = (source.partition(":")[0].partition(".")[0] for source in sources if source)
+    return dict.fromkeys(tops)
 
 
 def _testing(contract: Contract, app: str | None) -> str | None:
     """Return the host's module with a fixture for authors, None if it has no such module."""
-    sources = [hook.source for hook in contract.hooks.values() if hook.source]
-    tops = [place.partition(":")[0].partition(".")[0] for place in (app, *sources) if place]
-    for top in dict.fromkeys(tops):
-        try:
-            name = f"{top}.testing"
+    for name in (f"{top}.testing" for top in _modules(contract, app)):
+        # The host may be no package, or its kit needs a package that is not installed.
+        with suppress(ImportError):
             if find_spec(name) is not None:
-                from importlib import import_module
-
                 module = import_module(name)
                 if hasattr(module, "plugin_host") and hasattr(module, "Conformance"):
                     return name
-        except ImportError:
-            continue  # The host is not a package, or its kit needs a package that is not installed.
     return None
 
 
 def _host_path(contract: Contract, app: str | None, place: Path) -> str | None:
     """Return the folder of a host that is not installed, as seen from the project."""
-    sources = [hook.source for hook in contract.hooks.values() if hook.source]
-    for source in filter(None, (app, *sources)):
-        top = source.partition(":")[0].partition(".")[0]
+    for top in _modules(contract, app):
         file = getattr(sys.modules.get(top), "__file__", None)
         if file is not None:
-            folder = Path(file).parent
-            folder = folder.parent if Path(file).name == "__init__.py" else folder
+            folder = Path(file).parents[Path(file).name == "__init__.py"]
             return Path(os.path.relpath(folder, place)).as_posix()
     return None
 
@@ -168,14 +164,13 @@ def _is_installed(distribution: str) -> bool:
 
 
 def _text(written: list[Written], place: Path, *, update: bool) -> str:
-    shown = [each for each in written if not update or each.action != "unchanged"]
-    lines = [f"{each.action:<10} {place / each.path}\n" for each in shown]
+    lines = []
+    for file in written:
+        if not update or file.action != "unchanged":
+            lines.append(f"{file.action:<10} {place / file.path}\n")
+        if file.beside is not None:
+            lines.append(f"           see {file.beside}, and take over what you want\n")
     if update:
-        lines += [
-            f"           see {each.beside}, and take over what you want\n"
-            for each in written
-            if each.beside is not None
-        ]
         return "".join(lines) or "nothing has changed\n"
     relative = os.path.relpath(place)
     lines.append(

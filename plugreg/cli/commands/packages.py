@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from plugreg.cli.command import command, consent_option, pass_session, slug_argument
+from plugreg.cli.command import command, consent_option, slug_argument
+from plugreg.cli.commands.switching import check_asked
 from plugreg.cli.faults import FINE, NO, REFUSED, CommandError, Fault, refused, usage
 from plugreg.cli.output import Answer
 from plugreg.cli.session import Session
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from plugreg.records import PluginRecord
 
 _CHANGES = ("name", "kind", "before", "after", "source")
+_DETAILS = ("sha256", "size", "plugins")
 _REPORTED = ("distribution", "version", "result", "plugins")
 
 _INDEX = click.option("--index-url", metavar="URL", help="Index in place of the configured one.")
@@ -37,7 +39,7 @@ def _packages(session: Session) -> Packages:
 
 
 def _row(change: Change) -> dict[str, Any]:
-    return fields_of(change, *_CHANGES, "sha256", "size", "plugins")
+    return fields_of(change, *_CHANGES, *_DETAILS)
 
 
 def _refusal(plan: InstallPlan) -> Fault | None:
@@ -66,15 +68,15 @@ def _reported(report: InstallReport, action: str) -> dict[str, Any]:
 @command("plan", "plugreg plan 'shop-discount>=2'")
 @click.argument("requirement")
 @_INDEX
-@pass_session
 def plan(session: Session, requirement: str, *, index_url: str | None) -> Answer:
     """Show the changes of an installation and refusals of the policy. Nothing is changed."""
     found = _packages(session).plan(requirement, index_url=index_url)
     refusals = [fields_of(refusal, "rule", "reason") for refusal in found.refusals]
-    return Answer(
+    return Answer.of(
         "changes",
-        [_row(change) for change in found.changes],
-        columns=_CHANGES,
+        found.changes,
+        _CHANGES,
+        _DETAILS,
         fault=_refusal(found),
         empty="nothing would change",
         more={"distribution": found.distribution, "refusals": refusals},
@@ -86,7 +88,6 @@ def plan(session: Session, requirement: str, *, index_url: str | None) -> Answer
 @_INDEX
 @click.option("--keep-broken", is_flag=True, help="Also if its plugins cannot be loaded.")
 @consent_option
-@pass_session
 def install(
     session: Session, requirements: tuple[str, ...], *, index_url: str | None, keep_broken: bool
 ) -> Answer:
@@ -114,7 +115,12 @@ def _install(
             found, actor=session.actor, progress=session.output.note, keep_broken=keep_broken
         )
         rows.append(_reported(report, "installed" if found.changes else "is there already"))
-    return Answer("changes", rows, columns=_REPORTED, code=_code(rows))
+    return _reports(rows)
+
+
+def _reports(rows: Sequence[dict[str, Any]], empty: str = "") -> Answer:
+    code = FINE if all(row["ok"] for row in rows) else NO
+    return Answer("changes", rows, columns=_REPORTED, code=code, empty=empty)
 
 
 def install_all(session: Session, requirements: Sequence[str]) -> None:
@@ -129,16 +135,11 @@ def install_all(session: Session, requirements: Sequence[str]) -> None:
         raise CommandError(answer.fault)
 
 
-def _code(rows: Sequence[dict[str, Any]]) -> int:
-    return FINE if all(row["ok"] for row in rows) else NO
-
-
 @command("uninstall", "plugreg uninstall discount\nplugreg uninstall discount --keep-config --yes")
 @slug_argument()
 @click.option("--keep-config", is_flag=True, help="Keep desired state, settings and metadata.")
 @click.option("--dependencies", is_flag=True, help="Also dependencies that nothing else needs.")
 @consent_option
-@pass_session
 def uninstall(session: Session, slug: str, *, keep_config: bool, dependencies: bool) -> Answer:
     """Remove a plugin's distribution, with all plugins that it provides."""
     packages, registry = _packages(session), session.registry
@@ -149,21 +150,15 @@ def uninstall(session: Session, slug: str, *, keep_config: bool, dependencies: b
         if other.distribution is not None and other.distribution == record.distribution
     ]
     _check_off(session, siblings or [record])
-    beside = [other.slug for other in siblings]
+    beside = ", ".join(other.slug for other in siblings) or "no plugin"
     lost = "" if keep_config else ", and deletes their settings and metadata"
-    session.output.note(
-        f"removes {record.distribution} with {', '.join(beside) or 'no plugin'}{lost}"
-    )
+    session.output.note(f"removes {record.distribution} with {beside}{lost}")
     session.confirm("Remove this?")
     report = packages.uninstall(
         slug, delete_config=not keep_config, dependencies=dependencies, actor=session.actor
     )
-    return Answer(
-        "changes",
-        [_row(change) for change in report.changes],
-        columns=_CHANGES,
-        more=fields_of(report, "distribution", "plugins"),
-    )
+    more = fields_of(report, "distribution", "plugins")
+    return Answer.of("changes", report.changes, _CHANGES, _DETAILS, more=more)
 
 
 def _check_off(session: Session, records: Sequence[PluginRecord]) -> None:
@@ -184,11 +179,9 @@ def _check_off(session: Session, records: Sequence[PluginRecord]) -> None:
 @slug_argument(many=True, required=False)
 @click.option("--all", "every", is_flag=True, help="All that have a later release.")
 @consent_option
-@pass_session
 def upgrade(session: Session, slugs: tuple[str, ...], *, every: bool) -> Answer:
     """Upgrade distributions of plugins to their latest release. The plan is shown first."""
-    if bool(slugs) is every:
-        raise usage("name plugins, or give --all", "one of both, and not both")
+    check_asked(slugs, every=every)
     registry, packages = session.registry, _packages(session)
     wanted = {registry.get(slug).distribution for slug in slugs}
     later = [
@@ -208,52 +201,36 @@ def upgrade(session: Session, slugs: tuple[str, ...], *, every: bool) -> Answer:
     help="Install exactly the distributions of this lock.",
 )
 @consent_option
-@pass_session
 def sync(session: Session, *, locked: str | None) -> Answer:
     """Install the missing distributions of the plugins file, or exactly those of a lock."""
     packages = _packages(session)
     if locked is not None and not Path(locked).is_file():
         raise usage(f"there is no file {locked!r}", "write one with: plugreg lock")
     if locked is None:
-        _show_listed(session, packages)
         what = "what the plugins file lists"
+        # Each line of the file is resolved separately.
+        for found in map(packages.plan, packages.listed().values()):
+            fault = _refusal(found)
+            if fault is not None:
+                session.output.note(fault.message)
+            _show(session, found.changes)
     else:
-        _show_locked(session, packages, Path(locked))
+        from plugreg.install import pylock
+
         what = f"exactly what {locked!r} has"
+        pins = {pin.name: pin.version for pin in pylock.load(Path(locked)).pins}
+        _show_difference(session, packages, pins)
     session.confirm(f"Install {what}?")
     reports = packages.sync(locked=locked, actor=session.actor, progress=session.output.note)
-    rows = [_reported(report, "installed") for report in reports]
-    return Answer("changes", rows, columns=_REPORTED, code=_code(rows), empty="all of it is there")
+    return _reports([_reported(report, "installed") for report in reports], "all of it is there")
 
 
-def _show_listed(session: Session, packages: Packages) -> None:
-    """Show the changes for each line of the plugins file, resolved separately."""
-    for requirement in packages.listed().values():
-        found = packages.plan(requirement)
-        fault = _refusal(found)
-        if fault is not None:
-            session.output.note(fault.message)
-        _show(session, found.changes)
-
-
-def _show_locked(session: Session, packages: Packages, path: Path) -> None:
-    """Show how the installed distributions differ from those of a lock."""
-    from plugreg.install import pylock
-
-    _show_difference(
-        session, _serving(packages), {pin.name: pin.version for pin in pylock.load(path).pins}
-    )
-
-
-def _serving(packages: Packages) -> Mapping[str, str]:
-    """Return the versions of the installed distributions, by name."""
-    serving = (found.distributions for found in packages.generations() if found.serving)
-    return next(serving, {})
-
-
-def _show_difference(session: Session, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+def _show_difference(session: Session, packages: Packages, after: Mapping[str, str]) -> None:
+    """Show how the distributions that serve differ from others."""
     from plugreg.install.plan import Change
 
+    serving = (found.distributions for found in packages.generations() if found.serving)
+    before: Mapping[str, str] = next(serving, {})
     names = sorted(before.keys() | after.keys())
     changes = [Change(name=n, before=before.get(n), after=after.get(n)) for n in names]
     _show(session, [change for change in changes if change.before != change.after])
@@ -261,7 +238,6 @@ def _show_difference(session: Session, before: Mapping[str, str], after: Mapping
 
 @command("lock", "plugreg lock\nplugreg lock requirements/pylock.toml")
 @click.argument("path", required=False, type=click.Path(dir_okay=False))
-@pass_session
 def lock(session: Session, path: str | None) -> Answer:
     """Write the installed distributions as a pylock.toml (PEP 751)."""
     written = str(_packages(session).lock(path))
@@ -271,14 +247,13 @@ def lock(session: Session, path: str | None) -> Answer:
 @command("rollback", "plugreg rollback\nplugreg rollback 3 --yes")
 @click.argument("generation", required=False, type=int)
 @consent_option
-@pass_session
 def rollback(session: Session, generation: int | None) -> Answer:
     """Have an earlier generation of the installed distributions serve again."""
     packages = _packages(session)
     number = packages.previous() if generation is None else generation
     if number is not None:
         there = {found.number: found.distributions for found in packages.generations()}
-        _show_difference(session, _serving(packages), there.get(number, {}))
+        _show_difference(session, packages, there.get(number, {}))
     shown = "the generation before" if number is None else f"generation {number}"
     session.confirm(f"Go back to {shown}?")
     packages.rollback(number, actor=session.actor)
@@ -286,7 +261,6 @@ def rollback(session: Session, generation: int | None) -> Answer:
 
 
 @command("generations", "plugreg generations --json")
-@pass_session
 def generations(session: Session) -> Answer:
     """List the generations of the installed distributions that are there."""
     return _generations(_packages(session))
@@ -294,13 +268,11 @@ def generations(session: Session) -> Answer:
 
 def _generations(packages: Packages) -> Answer:
     names = ("number", "serving", "created", "plugins", "distributions")
-    rows = [fields_of(found, *names) for found in packages.generations()]
-    return Answer("generations", rows, columns=names, empty="nothing is installed")
+    return Answer.of("generations", packages.generations(), names, empty="nothing is installed")
 
 
 @command("outdated", "plugreg outdated\nplugreg outdated --no-ask --json")
 @click.option("--no-ask", is_flag=True, help="Show the last answer of the index, without asking.")
-@pass_session
 def outdated(session: Session, *, no_ask: bool) -> Answer:
     """Ask the index for later releases of the installed distributions."""
     names = ("distribution", "installed", "latest", "yanked")
@@ -313,7 +285,6 @@ def outdated(session: Session, *, no_ask: bool) -> Answer:
 
 @command("audit", "plugreg audit --limit 20")
 @click.option("--limit", type=click.IntRange(min=0), help="Only so many of the latest.")
-@pass_session
 def audit(session: Session, *, limit: int | None) -> Answer:
     """List installations and removals, with actor and result."""
     from plugreg.install.audit import Audit

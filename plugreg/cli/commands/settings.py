@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from plugreg._support.redact import MASK
-from plugreg.cli.command import command, pass_session, slug_argument
+from plugreg.cli.command import command, slug_argument
 from plugreg.cli.faults import refused, usage
 from plugreg.cli.output import Answer
 from plugreg.cli.overview import setting_row
@@ -38,7 +38,6 @@ _COLUMNS: Final = ("key", "value", "layer", "locked", "type", "name")
 @click.option("--user", type=int, metavar="ID", help="Settings of this user.")
 @click.option("--stdin", is_flag=True, help="Read the value of set from standard input.")
 @click.option("--env", metavar="NAME", help="Read the value of set from this variable.")
-@pass_session
 def settings(
     session: Session,
     slug: str,
@@ -67,17 +66,21 @@ def settings(
     if registry.probed(slug) is None:
         hint = f"nothing was probed of {slug!r}, so values are strings; see: plugreg probe {slug}"
         session.output.note(hint)
-    if action == "list":
-        return _list(view)
-    if action == "schema":
-        return _schema(view)
-    assert key is not None
+    if key is None:
+        rows = [setting_row(view, name) for name in view.definitions]
+        if action == "list":
+            return Answer("settings", rows, columns=_COLUMNS, empty="no setting is known")
+        schema = view.schema()
+        text = json.dumps(schema, indent=2) + "\n"
+        return Answer("settings", rows, columns=("key",), text=text, more={"json_schema": schema})
+    if action == "unset":
+        return _write(view, slug, dict.fromkeys((key, *values), ""), "unset")
+    check_name(view, key)
     if action == "get":
         if values:
             raise usage("settings get takes one KEY", "or see all: plugreg settings SLUG")
-        return _get(view, key)
-    if action == "unset":
-        return _write(view, slug, dict.fromkeys((key, *values), ""), "unset")
+        row = setting_row(view, key.upper())
+        return Answer("settings", [row], columns=_COLUMNS, text=f"{row['value']}\n")
     check_name(view, key)
     is_protected = view.is_protected(key)
     if not values and not stdin and env is None and session.is_interactive:
@@ -129,29 +132,6 @@ def _given_value(
     if found is None:
         raise usage(f"there is no environment variable {env!r}", "set it, or use --stdin")
     return found
-
-
-def _list(view: SettingsView) -> Answer:
-    rows = [setting_row(view, key) for key in view.definitions]
-    return Answer(
-        "settings",
-        rows,
-        columns=_COLUMNS,
-        empty="no setting is known",
-    )
-
-
-def _get(view: SettingsView, key: str) -> Answer:
-    check_name(view, key)
-    row = setting_row(view, key.upper())
-    return Answer("settings", [row], columns=_COLUMNS, text=f"{row['value']}\n")
-
-
-def _schema(view: SettingsView) -> Answer:
-    schema = view.schema()
-    rows = [setting_row(view, key) for key in view.definitions]
-    text = json.dumps(schema, indent=2) + "\n"
-    return Answer("settings", rows, columns=("key",), text=text, more={"json_schema": schema})
 
 
 def _write(view: SettingsView, slug: str, values: dict[str, str], done: str) -> Answer:

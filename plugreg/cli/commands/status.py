@@ -8,19 +8,18 @@ from typing import Any, Final
 
 import click
 
-from plugreg.cli.command import command, pass_session, slug_argument
+from plugreg.cli.command import command, slug_argument
 from plugreg.cli.commands.listing import damage
 from plugreg.cli.faults import FINE, NO, usage
 from plugreg.cli.output import Answer
-from plugreg.cli.overview import Overview, look
+from plugreg.cli.overview import Overview, look, shared_failures
 from plugreg.cli.session import Session
-from plugreg.cli.tables import fields_of, printable
-from plugreg.records import ProcessFailure, Stage
+from plugreg.cli.tables import counted, fields_of, printable
+from plugreg.records import Stage
 
 
 @command("status", "plugreg status\nplugreg status --check && echo all serve")
 @click.option("--check", is_flag=True, help="Exit with 1 unless all wanted plugins serve.")
-@pass_session
 def status(session: Session, *, check: bool) -> Answer:
     """Summarize all processes: the wanted plugins that do not serve in all of them, and why.
 
@@ -37,10 +36,9 @@ def status(session: Session, *, check: bool) -> Answer:
         "failures": sum(map(len, overview.failures.values())),
         "processes": len(overview.processes),
     }
-    heard = _count(len(overview.processes), "live process", "live processes")
     verdict = (
-        f"{_count(len(overview.records), 'plugin', 'plugins')}, {len(wanted)} wanted, "
-        f"{summary['serving']} of them serve; {heard}"
+        f"{counted(len(overview.records), 'plugin')}, {len(wanted)} wanted, "
+        f"{summary['serving']} of them serve; {counted(len(overview.processes), 'live process')}"
     )
     return Answer(
         "plugins",
@@ -58,8 +56,10 @@ def _serves(overview: Overview, slug: str) -> bool:
     return serves and not overview.open_circuits(slug)
 
 
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number or 'no'} {one if number == 1 else many}"
+_FAILURE: Final = (
+    *("slug", "stage", "subject", "message", "exception_type", "count"),
+    *("first_seen", "last_seen", "process", "pid", "host"),
+)
 
 
 @command("errors", "plugreg errors --since 1h\nplugreg errors discount --stage call --traceback")
@@ -67,46 +67,33 @@ def _count(number: int, one: str, many: str) -> str:
 @click.option("--stage", type=click.Choice([*map(str, Stage)]), help="Only failures at this stage.")
 @click.option("--since", metavar="TIME", help="Only failures seen since: 90s, 15m, 1h, 2d or ISO.")
 @click.option("--traceback", is_flag=True, help="With tracebacks.")
-@pass_session
 def errors(
     session: Session, slug: str | None, *, stage: str | None, since: str | None, traceback: bool
 ) -> Answer:
     """List the failures of all processes, those that have ended too, latest first."""
     registry = session.registry
-    overview = look(registry)
-    if slug is not None and slug not in overview.failures:
+    failures = shared_failures(registry)
+    if slug is not None and all(failure.slug != slug for failure in failures):
         registry.get(slug)
     earliest = None if since is None else _parse_since(since)
-    found = sorted(
-        (
-            failure
-            for failures in overview.failures.values()
-            for failure in failures
-            if slug is None or failure.slug == slug
-            if stage is None or failure.stage == stage
-            if earliest is None or failure.last_seen >= earliest
-        ),
-        key=lambda failure: failure.last_seen,
-        reverse=True,
-    )
-    rows = [_failure_row(failure, traceback=traceback) for failure in found]
-    text = None
-    if traceback and rows:
-        text = "\n".join(map(_with_traceback, rows))
+    found = [
+        failure
+        for failure in sorted(failures, key=lambda failure: failure.last_seen, reverse=True)
+        if slug is None or failure.slug == slug
+        if stage is None or failure.stage == stage
+        if earliest is None or failure.last_seen >= earliest
+    ]
+    more = ("traceback",) if traceback else ()
+    rows = [
+        {**fields_of(failure, *_FAILURE, *more), "running": failure.is_running} for failure in found
+    ]
     return Answer(
         "failures",
         rows,
         columns=("slug", "stage", "count", "last_seen", "process", "message"),
-        text=text,
+        text="\n".join(map(_with_traceback, rows)) if traceback and rows else None,
         empty="no failures",
     )
-
-
-def _failure_row(failure: ProcessFailure, *, traceback: bool) -> dict[str, Any]:
-    own = ("slug", "stage", "subject", "message", "exception_type", "count")
-    seen = ("first_seen", "last_seen", "process", "pid", "host")
-    more = ("traceback",) if traceback else ()
-    return {**fields_of(failure, *own, *seen, *more), "running": failure.is_running}
 
 
 def _with_traceback(row: dict[str, Any]) -> str:
@@ -118,8 +105,7 @@ def _with_traceback(row: dict[str, Any]) -> str:
     return "\n    ".join(lines) + "\n"
 
 
-_UNITS: Final = ("s", "m", "h", "d")
-_SECONDS: Final = (1, 60, 3600, 86400)
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def _parse_since(since: str) -> datetime:
@@ -127,8 +113,7 @@ def _parse_since(since: str) -> datetime:
     found = re.fullmatch(r"(\d{1,6})([smhd])", since.strip())
     try:
         if found is not None:
-            seconds = int(found[1]) * _SECONDS[_UNITS.index(found[2])]
-            return datetime.now(UTC) - timedelta(seconds=seconds)
+            return datetime.now(UTC) - timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
         moment = datetime.fromisoformat(since)
         return moment if moment.tzinfo else moment.astimezone()
     except (ValueError, OverflowError):
@@ -138,7 +123,6 @@ def _parse_since(since: str) -> datetime:
 
 
 @command("processes", "plugreg processes\nplugreg processes --json")
-@pass_session
 def processes(session: Session) -> Answer:
     """List the live processes: which plugins each has, and when it was heard last.
 
@@ -147,5 +131,5 @@ def processes(session: Session) -> Answer:
     """
     names = ("name", "pid", "host", "active", "errors", "seen")
     found = session.registry.shared.processes()[1:]
-    rows = [fields_of(process, *names, "generation") for process in found]
-    return Answer("processes", rows, columns=names, empty="no live process is heard")
+    empty = "no live process is heard"
+    return Answer.of("processes", found, names, ["generation"], empty=empty)

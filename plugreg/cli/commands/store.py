@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from plugreg.cli.command import Group, consent_option, pass_session
+from plugreg.cli.command import Group, consent_option
 from plugreg.cli.faults import FINE, NO, no, refused, usage
 from plugreg.cli.output import Answer
 from plugreg.cli.session import Session
@@ -68,7 +68,6 @@ def address_of(error: RecordCorruptError) -> str:
 
 
 @store.command("check", examples="plugreg store check\nplugreg store check --json")
-@pass_session
 def check(session: Session) -> Answer:
     """Read every row, and name those that are damaged. Nothing is changed.
 
@@ -116,7 +115,6 @@ def check(session: Session) -> Answer:
     help="Accept the content of a file that was edited by hand, after asking.",
 )
 @consent_option
-@pass_session
 def repair(session: Session, keys: tuple[str, ...], *, accept_changes: bool) -> Answer:
     """Set damaged rows aside, so that all others can be used, or accept an edited file.
 
@@ -192,7 +190,6 @@ def _set_aside(transaction: Transaction, error: RecordCorruptError, revision: in
 @store.command("copy", examples="plugreg store copy postgresql+psycopg://shop@db/shop")
 @click.argument("url")
 @click.option("--replace", is_flag=True, help="Remove all rows of the target first.")
-@pass_session
 def copy(session: Session, url: str, *, replace: bool) -> Answer:
     """Copy the whole store to another, in one transaction. The host continues to use the first."""
     from plugreg.storage import copy as copy_store
@@ -227,7 +224,6 @@ def _tables(storage: Storage) -> list[dict[str, Any]]:
 )
 @click.argument("file", required=False, type=click.Path(dir_okay=False, allow_dash=True))
 @click.option("--secrets", is_flag=True, help="With protected values. Keep it like a password.")
-@pass_session
 def export(session: Session, file: str | None, *, secrets: bool) -> Answer:
     """Write the whole store as JSON, without protected values."""
     from plugreg.storage import export_json
@@ -248,7 +244,6 @@ def export(session: Session, file: str | None, *, secrets: bool) -> Answer:
 @store.command("import", examples="plugreg store import backup.json --replace")
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @click.option("--replace", is_flag=True, help="Remove all other rows first.")
-@pass_session
 def import_(session: Session, file: str, *, replace: bool) -> Answer:
     """Store a file of `store export`, in one transaction. Omitted values stay unchanged."""
     from plugreg.storage import import_json

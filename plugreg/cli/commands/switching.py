@@ -8,13 +8,13 @@ from typing import Any
 import click
 
 from plugreg._support.slugs import Slug
-from plugreg.cli.command import command, pass_session, slug_argument
+from plugreg.cli.command import command, slug_argument
 from plugreg.cli.faults import FINE, NO, UNKNOWN, Fault, usage
 from plugreg.cli.output import Answer
 from plugreg.cli.overview import look, reach
 from plugreg.cli.session import Session
 from plugreg.cli.tables import fields_of, printable
-from plugreg.exceptions import PluginRequiredError, PlugregError
+from plugreg.exceptions import PluginMandatoryError, PluginRequiredError, PlugregError
 from plugreg.records import PluginState
 from plugreg.registry import PluginRegistry
 
@@ -79,7 +79,16 @@ def _chosen(
     return chosen
 
 
-def _check_asked(slugs: Sequence[str], *, every: bool) -> None:
+def check_asked(slugs: Sequence[str], *, every: bool) -> None:
+    """Refuse a command that names plugins and has ``--all``, or neither of both.
+
+    Args:
+        slugs: The plugins.
+        every: Whether ``--all`` was given.
+
+    Raises:
+        CommandError: If it is so.
+    """
     if bool(slugs) is every:
         raise usage("name plugins, or give --all", "one of both, and not both")
 
@@ -106,7 +115,6 @@ _EXCLUDE = click.option(
 @click.option("--cascade", is_flag=True, help="Also the plugins that it needs.")
 @click.option("--no-probe", is_flag=True, help="Do not load it in a child process first.")
 @click.option("--timeout", default=10.0, show_default=True, help="Seconds that a probe may take.")
-@pass_session
 def activate(
     session: Session,
     slugs: tuple[str, ...],
@@ -122,55 +130,47 @@ def activate(
     Each plugin is loaded in a child process first. If that ends the child, nothing is stored. A
     plugin that merely fails there is switched on, since it is tried again at each load.
     """
-    _check_asked(slugs, every=every)
+    check_asked(slugs, every=every)
     registry = session.registry
     off = [
         slug
         for slug, record in registry.plugins.items()
         if not record.wanted and record.state not in (PluginState.MISSING, PluginState.BLOCKED)
     ]
-    chosen = _needs_first(registry, _chosen(registry, slugs, excluded, off))
+    needs = registry.outlook(registry.plugins).needs
+
+    def needs_of(slug: str) -> list[str]:
+        return reach([slug], lambda member: needs.get(Slug(member), ()))[1:]
 
     def change(slug: str) -> tuple[str, str]:
         was_on = registry.get(slug).wanted
-        beside = _off_needs(registry, slug) if cascade else ()
+        beside = [n for n in needs_of(slug) if not registry.get(n).wanted] if cascade else []
         # All are probed before any is switched on.
-        new = [other for other in (slug, *beside) if not registry.get(other).wanted]
+        new = beside if was_on else [slug, *beside]
         probed = {other: "" if no_probe else probe_first(session, other, timeout) for other in new}
         for other in (*reversed(beside), slug):
             registry.activate(other)
-        said = [probed.get(slug, ""), *(_cascaded(need, probed[need]) for need in beside)]
-        return "is on already" if was_on else "on", "; ".join(filter(None, [*said, *_lacks(slug)]))
+        said = [probed.get(slug, "")]
+        for need in beside:
+            warning = f" ({probed[need]})" if probed[need] else ""
+            said.append(f"so is {need}, which it needs{warning}")
+        said += _lacks(session, slug)
+        return "is on already" if was_on else "on", "; ".join(filter(None, said))
 
-    def _cascaded(need: str, warning: str) -> str:
-        return f"so is {need}, which it needs{f' ({warning})' if warning else ''}"
-
-    def _lacks(slug: str) -> Iterable[str]:
-        overview = look(registry)
-        off = [need for need in overview.needs(slug) if not overview.records[need].wanted]
-        for need in off:
-            yield f"it needs {need!r}, which is off: {session.command} activate {need}"
-        if not off and (held := overview.held(slug)):
-            yield f"it will not be loaded: {held}"
-
+    # Each plugin goes behind those that it needs.
+    chosen = sorted(_chosen(registry, slugs, excluded, off), key=lambda slug: len(needs_of(slug)))
     return change_each(session, chosen, change, "switched on")
 
 
-def _needs_first(registry: PluginRegistry, slugs: Sequence[str]) -> list[str]:
-    """Return plugins in an order in which each stands behind those that it needs."""
-    needs = registry.outlook([slug for slug in slugs if slug in registry.plugins]).needs
-    return sorted(slugs, key=lambda slug: len(reach([slug], lambda s: needs.get(Slug(s), ()))))
-
-
-def _off_needs(registry: PluginRegistry, slug: str) -> list[str]:
-    """Return the inactive dependencies of a plugin, also indirect dependencies."""
-
-    def following(member: str) -> list[str]:
-        # Of a plugin that is off, needs are known as soon as it counts as wanted.
-        needs = registry.outlook([slug, member]).needs.get(Slug(member), ())
-        return [need for need in needs if not registry.get(need).wanted]
-
-    return reach([slug], following)[1:]
+def _lacks(session: Session, slug: str) -> list[str]:
+    """Return why a plugin that is switched on will not be loaded."""
+    overview = look(session.registry)
+    held = overview.plan.held.get(Slug(slug))
+    return [
+        f"it needs {need!r}, which is off: {session.command} activate {need}"
+        for need in overview.needs(slug)
+        if not overview.records[need].wanted
+    ] or ([f"it will not be loaded: {held.reason}"] if held else [])
 
 
 def probe_first(session: Session, slug: str, timeout: float = 10.0) -> str:
@@ -205,7 +205,6 @@ def probe_first(session: Session, slug: str, timeout: float = 10.0) -> str:
 @_ALL
 @_EXCLUDE
 @click.option("--cascade", is_flag=True, help="Also the plugins that need it.")
-@pass_session
 def deactivate(
     session: Session,
     slugs: tuple[str, ...],
@@ -218,7 +217,7 @@ def deactivate(
 
     No plugin is imported, so that this works while a plugin keeps the host from starting.
     """
-    _check_asked(slugs, every=every)
+    check_asked(slugs, every=every)
     registry = session.registry
     overview = look(registry)
     on = [slug for slug, r in registry.plugins.items() if r.wanted and not r.is_mandatory]
@@ -228,29 +227,39 @@ def deactivate(
         chosen += [slug for slug in overview.needed_by(known) if slug not in excluded]
     # Dependents go first, so that no plugin ever serves without its dependencies.
     chosen.sort(key=lambda slug: len(overview.needed_by([slug])))
+    damaged = {error.key: error for error in registry.damaged if error.table == "plugins"}
+    leaving: dict[str, bool] = {}
 
     def change(slug: str) -> tuple[str, str]:
-        was_on = registry.get(slug).wanted
+        record = registry.get(slug)
+        if slug in damaged:
+            raise damaged[slug]
+        if not record.wanted:
+            return "is off already", ""
+        if record.is_mandatory:
+            raise PluginMandatoryError(slug)
         staying = [
             other
             for other in overview.needed_by([slug])
             if other not in chosen or overview.records[other].is_mandatory
         ]
-        if was_on and staying:
+        if staying:
             raise PluginRequiredError(slug, tuple(staying))
-        registry.deactivate(slug)
-        return "off" if was_on else "is off already", ""
+        leaving[slug] = False
+        return "off", ""
 
-    return change_each(session, chosen, change, "switched off")
+    answer = change_each(session, chosen, change, "switched off")
+    # A single plan decides, however many plugins there are.
+    registry.switch(leaving)
+    return answer
 
 
 @command("reset", "plugreg reset discount\nplugreg reset --all")
 @slug_argument(many=True, required=False)
 @_ALL
-@pass_session
 def reset(session: Session, slugs: tuple[str, ...], *, every: bool) -> Answer:
     """Have all processes close circuits, end quarantine, and try failed plugins again."""
-    _check_asked(slugs, every=every)
+    check_asked(slugs, every=every)
     registry = session.registry
 
     def change(slug: str) -> tuple[str, str]:
@@ -262,7 +271,6 @@ def reset(session: Session, slugs: tuple[str, ...], *, every: bool) -> Answer:
 
 
 @command("reload", "plugreg reload")
-@pass_session
 def reload(session: Session) -> Answer:
     """Have all processes look for plugins again, and reload those that have changed."""
     shared = session.registry.shared
@@ -279,7 +287,6 @@ def reload(session: Session) -> Answer:
 @command("probe", "plugreg probe discount\nplugreg probe discount --timeout 30 --json")
 @slug_argument(many=True)
 @click.option("--timeout", default=10.0, show_default=True, help="Seconds that it may take.")
-@pass_session
 def probe(session: Session, slugs: tuple[str, ...], *, timeout: float) -> Answer:
     """Load plugins in a child process, and report what they provide or how they ended it.
 

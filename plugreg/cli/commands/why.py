@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._support.slugs import canonical, near
-from plugreg.cli.command import command, pass_session, slug_argument
+from plugreg.cli.command import command, slug_argument
 from plugreg.cli.faults import UNKNOWN, Fault
 from plugreg.cli.output import Answer
 from plugreg.cli.overview import Overview, look
@@ -18,13 +18,14 @@ from plugreg.registry import PluginRegistry
 if TYPE_CHECKING:
     from plugreg._state.probe_report import ProbeReport
 
-Stage = dict[str, Any]
+Stage = tuple[str, bool | None, str]
 """A stage: its name, whether it was passed (None if unknown), and the reason."""
+
+_SIGNS: Final = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "bright_black")}
 
 
 @command("why", "plugreg why discount\nplugreg why a-name-that-is-not-listed")
 @slug_argument()
-@pass_session
 def why(session: Session, slug: str) -> Answer:
     """Explain why a plugin is in its state, stage by stage.
 
@@ -38,66 +39,56 @@ def why(session: Session, slug: str) -> Answer:
     overview = look(registry)
     row = overview.row(slug)
     stages = list(_stages(registry, overview, registry.plugins[slug], session.command))
+    text = ""
+    for name, ok, reason in stages:
+        sign, colour = _SIGNS[ok]
+        text += f"{session.output.style(sign, fg=colour)} {name:<10} {reason}\n"
     return Answer(
         "plugins",
-        [{**row, "stages": stages}],
-        text="".join(f"{_line(session, stage)}\n" for stage in stages),
+        [{**row, "stages": [*map(_as_row, stages)]}],
+        text=text,
         verdict=f"{slug}: {row['state']}, serves in {row['serves']} live processes",
     )
 
 
-def _line(session: Session, stage: Stage) -> str:
-    signs = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "bright_black")}
-    sign, colour = signs[stage["ok"]]
-    return f"{session.output.style(sign, fg=colour)} {stage['stage']:<10} {stage['reason']}"
-
-
-def _stage(name: str, ok: bool | None, reason: str) -> Stage:
-    return {"stage": name, "ok": ok, "reason": reason}
+def _as_row(stage: Stage) -> dict[str, Any]:
+    return dict(zip(("stage", "ok", "reason"), stage, strict=True))
 
 
 def _stages(
     registry: PluginRegistry, overview: Overview, record: PluginRecord, program: str
 ) -> Iterator[Stage]:
-    slug = record.slug
+    slug, origin = record.slug, record.distribution
     if record.state is PluginState.MISSING:
-        origin = record.distribution or "its distribution"
-        yield _stage("discovery", False, f"is not installed any more; install {origin}")
+        yield (
+            "discovery",
+            False,
+            f"is not installed any more; install {origin or 'its distribution'}",
+        )
+    elif origin is not None:
+        yield "discovery", True, f"{origin} {record.version or ''}".rstrip()
     else:
-        yield _stage("discovery", True, _origin(record))
+        yield "discovery", True, str(record.path or record.module or "given by the host")
     blocked = record.state is PluginState.BLOCKED
-    reason = record.reason if blocked else "the host permits it"
-    yield _stage("permission", not blocked, reason)
-    if record.is_mandatory:
-        yield _stage("wanted", True, "is mandatory")
-    elif record.wanted:
-        yield _stage("wanted", True, "is switched on")
+    yield "permission", not blocked, record.reason if blocked else "the host permits it"
+    if record.wanted:
+        yield "wanted", True, "is mandatory" if record.is_mandatory else "is switched on"
     else:
-        yield _stage("wanted", False, f"is switched off; switch it on: {program} activate {slug}")
+        yield "wanted", False, f"is switched off; switch it on: {program} activate {slug}"
     yield _resolution(overview, record, program)
     yield from _loading(registry, overview, record, program)
 
 
-def _origin(record: PluginRecord) -> str:
-    if record.distribution is not None:
-        return f"{record.distribution} {record.version or ''}".rstrip()
-    return str(record.path or record.module or "given by the host")
-
-
 def _resolution(overview: Overview, record: PluginRecord, program: str) -> Stage:
     if not record.wanted or record.state in (PluginState.MISSING, PluginState.BLOCKED):
-        return _stage("resolve", None, "was not looked at")
-    faults = [f.message for f in overview.plan.failures if f.slug == record.slug]
-    held = overview.held(record.slug)
-    if held is None and not faults:
-        needs = overview.needs(record.slug)
-        suits = f"needs {', '.join(needs)}" if needs else "needs no other plugin"
-        return _stage("resolve", True, suits)
-    reason = faults[-1] if faults else str(held)
-    off = [need for need in overview.needs(record.slug) if not overview.records[need].wanted]
+        return "resolve", None, "was not looked at"
+    needs, reason = overview.needs(record.slug), overview.held(record.slug)
+    if reason is None:
+        return "resolve", True, f"needs {', '.join(needs) or 'no other plugin'}"
+    off = [need for need in needs if not overview.records[need].wanted]
     if off:
         reason = f"{reason}; switch it on: {program} activate {' '.join(off)}"
-    return _stage("resolve", False, reason)
+    return "resolve", False, reason
 
 
 def _loading(
@@ -106,46 +97,45 @@ def _loading(
     """Yield the results of import, init and activation, from the processes or from a probe."""
     slug, serving = record.slug, overview.serving(record.slug)
     failed = {str(failure.stage): failure for failure in overview.load_failures(slug)}
-    report = registry.probed(slug)
-    serves = bool(serving) and len(serving) == len(overview.processes)
     names = ("import", "init", "activate")
-    places = [place for place, name in enumerate(names) if name in failed]
-    for place, name in enumerate(names):
-        failure = failed.get(name)
-        if places and not serving and place < places[0]:
-            yield _stage(name, True, f"in {failed[names[places[0]]].process}")
-        elif places and not serving and place > places[-1]:
-            yield _stage(name, None, "was not reached")
-        elif failure is not None:
-            where = f"in {failure.process} (pid {failure.pid}): "
-            yield _stage(name, False, f"{where}{failure.message}; {program} errors {slug}")
+    ahead = [failed[name] for name in names if name in failed]
+    report, was_tried = registry.probed(slug), bool(ahead)
+    for name in names:
+        if name in failed:
+            failure = ahead.pop(0)
+            said = f"in {failure.process} (pid {failure.pid}): {failure.message}"
+            # A plugin that was switched off since is not at fault now.
+            past = "" if record.wanted else "failed before it was switched off, "
+            ok = False if record.wanted else None
+            yield name, ok, f"{past}{said}; {program} errors {slug}"
         elif serving:
-            yield _stage(name, True, f"in {overview.names(serving)}")
+            yield name, True, f"in {overview.names(serving)}"
+        elif ahead:
+            yield name, True, f"in {ahead[0].process}"
+        elif was_tried:
+            yield name, None, "was not reached"
         elif report is not None and name != "activate":
             yield _probed(report, name)
         else:
-            hint = f"no process has tried it; see: {program} probe {slug}"
-            yield _stage(name, None, hint)
+            yield name, None, f"no process has tried it; see: {program} probe {slug}"
+    absent = [process for process in overview.processes if process not in serving]
     if not overview.processes:
-        yield _stage("service", None, "no live process is heard")
-    elif serves:
-        yield _stage("service", True, f"in {overview.names(serving)}")
+        yield "service", None, "no live process is heard"
+    elif absent:
+        yield "service", False, f"not in {overview.names(absent)}"
     else:
-        missing = [process for process in overview.processes if process not in serving]
-        yield _stage("service", False, f"not in {overview.names(missing)}")
+        yield "service", True, f"in {overview.names(serving)}"
 
 
 def _probed(report: ProbeReport, name: str) -> Stage:
     """Return the result of import or init in a probe."""
     seen = f"probed {report.at:%Y-%m-%d %H:%M}: {report.outcome}"
-    if report.outcome == "ok":
-        return _stage(name, True, seen)
     at = report.detail.partition(":")[0]
-    if at == "init" and name == "import":
-        return _stage(name, True, seen)
+    if report.outcome == "ok" or (at == "init" and name == "import"):
+        return name, True, seen
     if at == "import" and name == "init":
-        return _stage(name, None, "was not reached")
-    return _stage(name, False, f"{seen}; {report.detail}")
+        return name, None, "was not reached"
+    return name, False, f"{seen}; {report.detail}"
 
 
 def _unknown(registry: PluginRegistry, name: str) -> Answer:
@@ -153,9 +143,10 @@ def _unknown(registry: PluginRegistry, name: str) -> Answer:
     hint = near(name, registry.plugins)
     if hint:
         found.insert(0, hint.removeprefix("; "))
-    stage = _stage("discovery", False, f"no entry point in group {registry.group!r} has this name")
-    message = f"plugin {name!r} is not known here: {stage['reason']}"
-    row = {"slug": name, "state": None, "stages": [stage], "hints": found}
+    reason = f"no entry point in group {registry.group!r} has this name"
+    message = f"plugin {name!r} is not known here: {reason}"
+    stages = [_as_row(("discovery", False, reason))]
+    row = {"slug": name, "state": None, "stages": stages, "hints": found}
     return Answer(
         "plugins",
         [row],
