@@ -44,7 +44,6 @@ if TYPE_CHECKING:
         PluginSpec,
     )
     from plugreg.repairs import Repair
-    from plugreg.repairs.gathering import RepairFinder
     from plugreg.schedules import Schedules
     from plugreg.settings.view import SettingsView
     from plugreg.storage import Storage
@@ -715,7 +714,10 @@ class PluginRegistry:
             RegistryNotReady: Before load and after close.
             StorageError: If the storage cannot be read.
         """
-        return self._repairs.find()
+        from plugreg.repairs.finding import find_repairs
+        from plugreg.repairs.gathering import gather
+
+        return find_repairs(gather(self, self._parts), self)
 
     @property
     def ready(self) -> bool:
@@ -1011,36 +1013,6 @@ class PluginRegistry:
             catalogue=self.catalogue,
             stored=self._parts.stored,
             outlook=self.outlook,
-        )
-
-    @lazy
-    def _repairs(self) -> RepairFinder:
-        from plugreg.repairs._values import Operations
-        from plugreg.repairs.gathering import RepairFinder
-
-        parts = self._parts
-        return RepairFinder(
-            current=self._published.current,
-            ledger=parts.ledger,
-            stored=parts.stored,
-            health=parts.health,
-            calling=parts.calling,
-            life=self._life,
-            heartbeat=parts.heartbeat,
-            quarantine=parts.quarantine,
-            storage=parts.storage,
-            describe=parts.facts.of,
-            packages=self.packages,
-            operations=Operations(
-                activate=self.activate,
-                deactivate=self.deactivate,
-                reset=self.reset,
-                reload=lambda: self.reload(collect=True),
-                reload_everywhere=lambda: self.shared.reload_everywhere(collect=True),
-                probe=self.probe,
-                forget_values=self.config.forget_values,
-            ),
-            has_keys=parts.options.encryption is not None,
         )
 
     @lazy

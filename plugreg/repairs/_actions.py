@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
-from plugreg.repairs._values import Operations, RepairAction
+from plugreg.repairs._values import RepairAction
 from plugreg.repairs.codes import RepairCode
 
 PAGE: Final = "operator/repairs.md"
@@ -35,32 +36,47 @@ _ROWS: Final = MappingProxyType(
 )
 """Name, label and command line of each action, with its subjects as numbers."""
 
+_INSTALLING: Final = ("install", "upgrade", "uninstall")
+
 
 class Actions:
     """Makes actions that run operations of a registry.
 
     Args:
-        do: The operations.
+        registry: The registry.
+        can_install: Whether the host has an installer.
     """
 
-    def __init__(self, do: Operations) -> None:
-        self._do = do
+    def __init__(self, registry: Any, *, can_install: bool) -> None:
+        self._can_install = can_install
+        self._runs: Mapping[str, Callable[..., object]] = {
+            "activate": registry.activate,
+            "deactivate": registry.deactivate,
+            "reset": registry.reset,
+            "close_everywhere": partial(registry.shared.ask, "reset"),
+            "reload": partial(registry.reload, collect=True),
+            "reload_everywhere": partial(registry.shared.reload_everywhere, collect=True),
+            "probe": registry.probe,
+            "forget": registry.config.forget_values,
+        }
 
-    def __call__(self, row: str, *subjects: str, label: str = "") -> RepairAction:
-        """Return the action of a row.
+    def __call__(self, row: str, *subjects: str, label: str = "") -> RepairAction | None:
+        """Return the action of a row, None if the host cannot install.
 
         Args:
-            row: Name of the row, and of the operation if there is one.
+            row: Name of the row.
             *subjects: The plugin, distribution or key that it is about.
             label: Another label than that of the row.
         """
+        if row in _INSTALLING and not self._can_install:
+            return None
         name, usual, command = _ROWS[row]
         words = [word.format(*subjects) for word in command.split()]
-        operation = getattr(self._do, row, None)
+        run = self._runs.get(row)
         return RepairAction(
             name=name,
             label=label or usual.format(*subjects),
-            run=None if operation is None else partial(operation, *subjects),
+            run=run and partial(run, *subjects),
             command=shlex.join(["plugreg", *words]),
         )
 
@@ -74,7 +90,7 @@ class Actions:
         return RepairAction(
             name="forget",
             label=f"Delete stored values of {slug}",
-            run=partial(self._do.forget_values, slug, keys),
+            run=partial(self._runs["forget"], slug, keys),
             command=shlex.join(["plugreg", "settings", slug, "unset", *sorted(keys)]),
         )
 

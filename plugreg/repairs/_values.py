@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from plugreg._support.frozen import Frozen
 from plugreg.records import CircuitState, PluginFailure, ProcessRecord, Snapshot
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from plugreg.exceptions import RecordCorruptError
     from plugreg.install.plan import Outdated
     from plugreg.observation import RunningCall
+    from plugreg.settings.values import StoredSettings
 
 
 class RepairAction(Frozen):
@@ -56,36 +57,6 @@ class Repair(Frozen):
     actions: tuple[RepairAction, ...]
 
 
-class SettingState(Frozen):
-    """A setting that a repair may be about, without its value.
-
-    Attributes:
-        key: Upper-case key.
-        is_required: Whether it needs a value.
-        has_default: Whether there is a value if none is stored.
-    """
-
-    key: str
-    is_required: bool
-    has_default: bool
-
-
-class StoredPlugin(Frozen):
-    """The stored settings of a plugin, without the values.
-
-    Attributes:
-        keys: Keys of its own values.
-        user_keys: Keys of values of users.
-        protected: How many of the values are protected.
-        faults: Why values are not available, by key.
-    """
-
-    keys: frozenset[str] = frozenset()
-    user_keys: frozenset[str] = frozenset()
-    protected: int = 0
-    faults: Mapping[str, str] = field(default_factory=dict)
-
-
 class Situation(Frozen):
     """All data from which repairs are derived, as of a moment. Nothing in it runs plugin code.
 
@@ -96,7 +67,8 @@ class Situation(Frozen):
         narrowed: Sentence on the variables that leave plugins out of this process, or "".
         circuits: State of each circuit that is not closed.
         hanging: Calls that do not return.
-        declared: Settings that each plugin is known to declare, by slug.
+        declared: Keys of settings that a plugin is known to declare, by slug, and whether each
+            needs a stored value.
         setting_faults: Faults of settings of plugins in service, by slug and key.
         stored: The stored settings, by slug.
         overrides: Keys that the host overrides, by slug.
@@ -118,9 +90,9 @@ class Situation(Frozen):
     narrowed: str = ""
     circuits: Mapping[str, CircuitState] = field(default_factory=dict)
     hanging: tuple[RunningCall, ...] = ()
-    declared: Mapping[str, tuple[SettingState, ...]] = field(default_factory=dict)
+    declared: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
     setting_faults: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    stored: Mapping[str, StoredPlugin] = field(default_factory=dict)
+    stored: Mapping[str, StoredSettings] = field(default_factory=dict)
     overrides: Mapping[str, frozenset[str]] = field(default_factory=dict)
     damaged: tuple[RecordCorruptError, ...] = ()
     quarantined: Mapping[str, str] = field(default_factory=dict)
@@ -132,15 +104,3 @@ class Situation(Frozen):
     has_keys: bool = False
     can_install: bool = False
     open_file: str = ""
-
-
-class Operations(Frozen):
-    """The operations of a registry that actions run."""
-
-    activate: Callable[[str], Any]
-    deactivate: Callable[[str], Any]
-    reset: Callable[[str], Any]
-    reload: Callable[[], Any]
-    reload_everywhere: Callable[[], Any]
-    probe: Callable[[str], Any]
-    forget_values: Callable[[str, frozenset[str]], Any]

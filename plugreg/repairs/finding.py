@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from itertools import combinations
-from typing import Final
+from typing import Any, Final
 
 from plugreg._calls.calling import OPEN_CIRCUIT
 from plugreg._lifecycle.recording import UNKNOWN_PLUGIN as OVERRIDES
@@ -22,7 +22,7 @@ from plugreg.records import (
 )
 from plugreg.repairs import codes
 from plugreg.repairs._actions import Actions, read_about
-from plugreg.repairs._values import Operations, Repair, RepairAction, Situation
+from plugreg.repairs._values import Repair, RepairAction, Situation
 from plugreg.repairs.codes import OF_STAGE, RepairCode, Severity
 
 _PATIENCE: Final = timedelta(minutes=1)
@@ -31,14 +31,14 @@ _PATIENCE: Final = timedelta(minutes=1)
 _ORDER: Final = ("error", "warning", "info")
 
 
-def find_repairs(situation: Situation, operations: Operations) -> tuple[Repair, ...]:
+def find_repairs(situation: Situation, registry: Any) -> tuple[Repair, ...]:
     """Return the problems of a situation, errors first, then by code and plugin.
 
     Args:
         situation: The situation.
-        operations: The operations that actions run.
+        registry: The registry whose operations the actions run.
     """
-    actions = Actions(operations)
+    actions = Actions(registry, can_install=situation.can_install)
     found = [repair for find in _FINDERS for repair in find(situation, actions)]
     found.sort(key=lambda repair: (_ORDER.index(repair.severity), repair.code, repair.slug or ""))
     return tuple(found)
@@ -171,34 +171,33 @@ def _find_needs(situation: Situation, do: Actions) -> Iterator[Repair]:
         need = _unmet(known, situation)
         if need is not None:
             text = f"{slug!r} {known.reason}"
-            actions = [*_of_need(need, situation, do), _off(known, do)]
+            actions = [_of_need(need, do), _off(known, do)]
             yield _repair(codes.NEED, slug, text, actions)
 
 
-def _of_need(need: KnownPlugin, situation: Situation, do: Actions) -> tuple[RepairAction, ...]:
-    if need.state is PluginState.INACTIVE:
-        return (do("activate", need.slug),)
-    if need.state is PluginState.MISSING:
-        return (do("install", need.distribution or need.slug),) if situation.can_install else ()
-    return (do("reset", need.slug),) if need.state is PluginState.FAILED else ()
+def _of_need(need: KnownPlugin, do: Actions) -> RepairAction | None:
+    match need.state:
+        case PluginState.INACTIVE:
+            return do("activate", need.slug)
+        case PluginState.MISSING:
+            return do("install", need.distribution or need.slug)
+        case PluginState.FAILED:
+            return do("reset", need.slug)
+    return None
 
 
 def _find_unfit(situation: Situation, do: Actions) -> Iterator[Repair]:
     for slug, known in situation.snapshot.plugins.items():
-        off = _off(known, do)
+        name, off = known.distribution, _off(known, do)
         if known.wanted and known.state is PluginState.INCOMPATIBLE:
-            upgrade = None
-            if situation.can_install and known.distribution is not None:
-                upgrade = do("upgrade", slug, known.distribution)
-            text = f"{slug!r} {known.reason}"
+            upgrade = do("upgrade", slug, name) if name is not None else None
             read = read_about(codes.INCOMPATIBLE)
+            text = f"{slug!r} {known.reason}"
             yield _repair(codes.INCOMPATIBLE, slug, text, [upgrade, off, read])
         elif known.wanted and known.state is PluginState.MISSING:
-            install = None
-            if situation.can_install:
-                install = do("install", known.distribution or slug)
+            actions = [do("install", name or slug), off, do("reload")]
             text = f"{slug!r} is switched on, and is not installed"
-            yield _repair(codes.MISSING, slug, text, [install, off, do("reload")])
+            yield _repair(codes.MISSING, slug, text, actions)
 
 
 def _find_quarantined(situation: Situation, do: Actions) -> Iterator[Repair]:
@@ -221,12 +220,13 @@ def _find_calls(situation: Situation, do: Actions) -> Iterator[Repair]:
         close = do("reset", slug, label=f"Close the circuit of {slug}")
         yield _repair(codes.CIRCUIT, slug, text, [close, do("deactivate", slug), do("show", slug)])
     for failure in situation.failures:
-        if isinstance(failure, ProcessFailure) and failure.subject == OPEN_CIRCUIT:
+        if not isinstance(failure, ProcessFailure) or failure.subject != OPEN_CIRCUIT:
+            continue
+        if failure.is_running:
             slug, place = failure.slug, f"process {failure.process!r} (pid {failure.pid})"
             text = f"the circuit of {slug!r} is open in {place}: it has failed repeatedly"
             actions = [do("close_everywhere", slug), do("deactivate", slug), do("show", slug)]
-            if failure.is_running:
-                yield _repair(codes.CIRCUIT, slug, text, actions)
+            yield _repair(codes.CIRCUIT, slug, text, actions)
     for call in situation.hanging:
         text = (
             f"{call.hook!r} of {call.slug!r} has run for {call.seconds:.0f} seconds "
@@ -251,12 +251,8 @@ def _find_settings(situation: Situation, do: Actions) -> Iterator[Repair]:
         if known is None or not known.wanted:
             continue
         stored = situation.stored.get(slug)
-        there = situation.overrides.get(slug, frozenset()) | (stored.keys if stored else set())
-        missing = {
-            setting.key
-            for setting in declared
-            if setting.is_required and not setting.has_default and setting.key not in there
-        }
+        there = {*situation.overrides.get(slug, ()), *(stored.of(None) if stored else ())}
+        missing = {key for key, needs_value in declared.items() if needs_value} - there
         for key in sorted(missing):
             text = f"{slug!r} requires the setting {key}, which has neither a value nor a default"
             yield _repair(codes.REQUIRED, slug, text, [do("set", slug, key)])
@@ -271,18 +267,17 @@ def _find_settings(situation: Situation, do: Actions) -> Iterator[Repair]:
 def _find_stored(situation: Situation, do: Actions) -> Iterator[Repair]:
     plugins = situation.snapshot.plugins
     for slug, stored in situation.stored.items():
-        known = plugins.get(slug)
-        declared = {setting.key for setting in situation.declared.get(slug, ())}
-        orphaned = stored.keys - declared if slug in situation.declared else frozenset()
+        known, own = plugins.get(slug), stored.of(None)
+        orphaned = frozenset(own) - situation.declared.get(slug, own).keys()
         if known is None or (known.state is PluginState.MISSING and not known.wanted):
-            orphaned = stored.keys
+            orphaned = frozenset(own)
             text = f"settings of {slug!r} are stored, and there is no such plugin"
         else:
             names = ", ".join(sorted(orphaned))
             text = f"settings that {slug!r} does not declare are stored: {names}"
-        if orphaned or (known is None and stored.user_keys):
+        if orphaned or (known is None and stored.has_values):
             yield _repair(codes.ORPHANED, slug, text, [do.forget_values(slug, orphaned)])
-        for key, fault in stored.faults.items():
+        for key, fault in ((key, value.fault) for key, value in own.items() if value.fault):
             if key not in situation.setting_faults.get(slug, {}):
                 text = f"setting {key} of {slug!r}: {fault}"
                 yield _repair(codes.UNREADABLE, slug, text, [do("set", slug, key)])
@@ -302,15 +297,20 @@ def _find_overrides(situation: Situation, _do: Actions) -> Iterator[Repair]:
             )
             yield _repair(codes.UNKNOWN_PLUGIN, slug, text)
         elif slug in situation.declared:
-            known = {setting.key for setting in situation.declared[slug]}
-            for key in sorted(keys - known):
+            known = situation.declared[slug]
+            for key in sorted(keys - known.keys()):
                 text = f"overrides= has {key} of {slug!r}, which declares no such setting"
                 text += near(key, known)
                 yield _repair(codes.UNKNOWN_KEY, slug, text)
 
 
 def _find_exposed(situation: Situation, _do: Actions) -> Iterator[Repair]:
-    in_clear = {slug for slug, stored in situation.stored.items() if stored.protected}
+    in_clear = {
+        slug
+        for slug, stored in situation.stored.items()
+        for values in stored.values.values()
+        if any(value.is_protected and not value.fault for value in values.values())
+    }
     if in_clear and not situation.has_keys:
         names = ", ".join(sorted(in_clear))
         text = f"protected settings are stored, and not encrypted: those of {names}"
@@ -327,7 +327,7 @@ def _find_claims(situation: Situation, do: Actions) -> Iterator[Repair]:
     for failure in settle(situation.snapshot.discovery.specs).failures:
         if _is_claim(failure):
             known = situation.snapshot.plugins.get(failure.slug)
-            is_package = situation.can_install and known is not None and known.is_package
+            is_package = known is not None and known.is_package
             remove = do("uninstall", failure.slug) if is_package else None
             actions = [remove, read_about(codes.CLAIMED)]
             yield _repair(codes.CLAIMED, failure.slug, failure.message, actions)
@@ -345,8 +345,9 @@ def _find_installing(situation: Situation, do: Actions) -> Iterator[Repair]:
         if release.yanked is not None:
             what = f"{what}, and was withdrawn ({release.yanked or 'no reason was given'})"
         text = what if release.latest is None else f"{what}; {release.latest} is the latest"
-        upgrade = None if slug is None else do("upgrade", slug, release.distribution)
-        yield _repair(codes.RELEASE, slug, text, [upgrade or do("install", release.distribution)])
+        name = release.distribution
+        action = do("install", name) if slug is None else do("upgrade", slug, name)
+        yield _repair(codes.RELEASE, slug, text, [action])
 
 
 # -- processes -------------------------------------------------------------------------------

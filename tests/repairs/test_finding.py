@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from unittest.mock import Mock, call
 
 import pytest
 
+from plugreg._calls.calling import OPEN_CIRCUIT
 from plugreg._support.slugs import Slug
 from plugreg.exceptions import RecordCorruptError
 from plugreg.observation import RunningCall
@@ -20,19 +22,11 @@ from plugreg.records import (
     Stage,
 )
 from plugreg.repairs import CODES
-from plugreg.repairs._values import Operations, SettingState, Situation, StoredPlugin
+from plugreg.repairs._values import Situation
 from plugreg.repairs.finding import find_repairs
+from plugreg.settings.values import StoredSettings, StoredValue
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
-
-
-class Done(list):
-    """Operations that note their calls."""
-
-    def operations(self):
-        names = ("activate", "deactivate", "reset", "reload", "reload_everywhere", "probe")
-        notes = {name: lambda *given, name=name: self.append((name, *given)) for name in names}
-        return Operations(**notes, forget_values=lambda *given: self.append(("forget", *given)))
 
 
 def known(slug, state=PluginState.ACTIVE, reason="", **fields):
@@ -70,7 +64,7 @@ def process(name, active, *, minutes=2, **fields):
 
 
 def codes(situation):
-    repairs = find_repairs(situation, Done().operations())
+    repairs = find_repairs(situation, Mock())
     assert all(repair.actions for repair in repairs)
     return [(repair.code, repair.slug) for repair in repairs]
 
@@ -100,10 +94,14 @@ SITUATIONS = {
         "snapshot": plugins(known("tea")),
         "hanging": (RunningCall(slug="tea", hook="price", seconds=60.0, thread="main", stack=""),),
     },
-    "P015": {"stored": {"gone": StoredPlugin(user_keys=frozenset({"A"}))}},
+    "P015": {"stored": {"gone": StoredSettings(values={7: {"A": StoredValue("1", False)}})}},
     "P016": {
         "snapshot": plugins(known("tea")),
-        "stored": {"tea": StoredPlugin(keys=frozenset({"A"}), faults={"A": "no key opens it"})},
+        "stored": {
+            "tea": StoredSettings(
+                values={None: {"A": StoredValue("", False, fault="no key opens it")}}
+            )
+        },
         "has_keys": True,
     },
     "P019": {"snapshot": plugins(known("tea", PluginState.MISSING, is_mandatory=True))},
@@ -138,7 +136,7 @@ def test_errors_come_first():
 
 def test_what_a_chain_ends_in_is_what_is_to_be_switched_on():
     """``tea`` needs ``milk``, which needs ``cow``, which is off."""
-    done = Done()
+    registry = Mock()
     situation = Situation(
         snapshot=plugins(
             known("tea", FAILED, "needs 'milk', which needs 'cow', which is inactive"),
@@ -148,10 +146,10 @@ def test_what_a_chain_ends_in_is_what_is_to_be_switched_on():
             milk=(Slug("cow"),),
         )
     )
-    for repair in find_repairs(situation, done.operations()):
+    for repair in find_repairs(situation, registry):
         assert repair.actions[0].label == "Activate cow"
         repair.actions[0].run()
-    assert done == [("activate", "cow")] * 2
+    assert registry.activate.mock_calls == [call("cow")] * 2
 
 
 def test_processes_may_differ_for_a_minute_and_where_they_are_meant_to():
@@ -171,8 +169,24 @@ def test_a_failure_names_its_process():
         for minutes, message in enumerate(["first", "last"])
     )
     situation = Situation(snapshot=plugins(known("tea", FAILED, "failed")), failures=failures)
-    (repair,) = find_repairs(situation, Done().operations())
+    (repair,) = find_repairs(situation, Mock())
     assert repair.text == "last (and 1 more) [in process 'web', pid 7]"
+
+
+def test_a_circuit_that_is_open_in_another_process_can_be_closed_from_here():
+    """All processes are asked, so that a page needs no shell for it."""
+    failure = ProcessFailure(
+        stage=Stage.CALL, slug="tea", subject=OPEN_CIRCUIT, message="open", pid=7, is_running=True
+    )
+    registry = Mock()
+    (repair,) = find_repairs(
+        Situation(snapshot=plugins(known("tea")), failures=(failure,)), registry
+    )
+
+    repair.actions[0].run()
+
+    assert (repair.code, repair.actions[0].command) == ("P012", "plugreg reset tea")
+    assert registry.shared.ask.mock_calls == [call("reset", "tea")]
 
 
 def test_a_failure_of_another_process_is_over_once_the_plugin_is_switched_off():
@@ -185,15 +199,13 @@ def test_a_failure_of_another_process_is_over_once_the_plugin_is_switched_off():
 def test_a_plugin_that_serves_with_a_fault_is_a_warning():
     """Such as one with a hook that nobody calls."""
     failure = PluginFailure(stage=Stage.ACTIVATE, slug="tea", message="unknown hook")
-    (repair,) = find_repairs(
-        Situation(snapshot=plugins(known("tea")), failures=(failure,)), Done().operations()
-    )
+    (repair,) = find_repairs(Situation(snapshot=plugins(known("tea")), failures=(failure,)), Mock())
     assert (repair.severity, repair.title) == ("warning", "Plugin serves with a fault")
 
 
 def test_required_settings_of_a_plugin_that_is_not_loaded():
     """Known from its last probe; an override counts as a value."""
-    declared = {"tea": (SettingState(key="TOKEN", is_required=True, has_default=False),)}
+    declared = {"tea": {"TOKEN": True, "COLOUR": False}}
     tea = plugins(known("tea", PluginState.INACTIVE))
     assert codes(Situation(snapshot=tea, declared=declared)) == [("P014", "tea")]
     overrides = {"tea": frozenset({"TOKEN"})}
@@ -203,7 +215,7 @@ def test_required_settings_of_a_plugin_that_is_not_loaded():
 def test_a_damaged_row_of_nobody_has_no_slug():
     """The command names its table and its key."""
     error = RecordCorruptError("counters", "pk", "KeyError: last")
-    (repair,) = find_repairs(Situation(snapshot=Snapshot(), damaged=(error,)), Done().operations())
+    (repair,) = find_repairs(Situation(snapshot=Snapshot(), damaged=(error,)), Mock())
     assert (repair.code, repair.slug) == ("P016", None)
     assert repair.actions[0].command == "plugreg store repair --set-aside counters:pk"
 

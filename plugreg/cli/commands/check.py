@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 from xml.etree import ElementTree
 
@@ -24,8 +25,8 @@ from plugreg.testing.targets import check_all, check_target
 FORMATS: Final = ("text", "json", "junit", "github")
 _PLACE: Final = re.compile(r"(?P<file>[^:\s]+\.\w+)(?::(?P<line>\d+))?")
 _GITHUB: Final = {"error": "error", "warning": "warning", "info": "notice"}.get
-_IN_MESSAGE: Final = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
-_IN_OPTION: Final = {**_IN_MESSAGE, **str.maketrans({":": "%3A", ",": "%2C"})}
+_IN_MESSAGE: Final = MappingProxyType(str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"}))
+_IN_OPTION: Final = MappingProxyType({**_IN_MESSAGE, ord(":"): "%3A", ord(","): "%2C"})
 
 
 @command(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final
 
 import click
@@ -105,7 +106,7 @@ def _with_traceback(row: dict[str, Any]) -> str:
     return "\n    ".join(lines) + "\n"
 
 
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SECONDS: Final = MappingProxyType({"s": 1, "m": 60, "h": 3600, "d": 86400})
 
 
 def _parse_since(since: str) -> datetime:

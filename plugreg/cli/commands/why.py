@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import metadata
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._support.slugs import canonical, near
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 Stage = tuple[str, bool | None, str]
 """A stage: its name, whether it was passed (None if unknown), and the reason."""
 
-_SIGNS: Final = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "bright_black")}
+_SIGNS: Final = MappingProxyType(
+    {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "bright_black")}
+)
 
 
 @command("why", "plugreg why discount\nplugreg why a-name-that-is-not-listed")
