@@ -10,7 +10,6 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from importlib.metadata import metadata
-from pathlib import Path
 from typing import Any, Final
 
 import plugreg
@@ -302,27 +301,6 @@ def _function(name: str, function: Any, level: int = 2) -> str:
     if described := arguments(function):
         parts.append("\n".join(f"- `{key}`: {value}" for key, value in described.items()))
     return "\n\n".join(part for part in parts if part)
-
-
-def repairs() -> str:
-    """Return an entry for each code of a repair. ``operator/repairs.md`` has it as it is here.
-
-    After a change of a code: ``python -c "import tables; tables.write_repairs()"`` in ``docs``.
-    """
-    from plugreg.repairs import CODES
-
-    return "\n".join(
-        f"### {row.code}\n\n**{row.title}** ({row.severity}). {row.cause}\n\n"
-        f"**Remedy**: {_as_markdown(row.remedy)}\n"
-        for row in CODES.values()
-    )
-
-
-def write_repairs() -> None:
-    """Write the entries of the codes into their page, below its last heading of level 2."""
-    page = Path(__file__).parent / "operator" / "repairs.md"
-    head, heading, _ = page.read_text(encoding="utf-8").rpartition("## Codes\n")
-    page.write_text(f"{head}{heading}\n{repairs()}", encoding="utf-8")
 
 
 def life() -> str:

@@ -1,22 +1,22 @@
-"""The page of the codes is made of their table."""
+"""The page of the codes has each of the table, with cause and remedy."""
 
 from __future__ import annotations
 
-import importlib.util
+import re
 from pathlib import Path
 
 from plugreg.repairs import CODES
 
-DOCS = Path(__file__).parents[2] / "docs"
+PAGE = Path(__file__).parents[2] / "docs" / "operator" / "repairs.md"
 
 
-def test_the_page_has_what_the_table_says():
-    """After a change of a code: python -c 'import tables; tables.write_repairs()' in docs."""
-    spec = importlib.util.spec_from_file_location("docs_tables_of_repairs", DOCS / "tables.py")
-    tables = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tables)
-    page = DOCS.joinpath("operator", "repairs.md").read_text(encoding="utf-8")
+def test_the_page_explains_each_code():
+    """By the title and severity of the table, with a cause and a remedy, in order."""
+    codes = PAGE.read_text(encoding="utf-8").partition("## Codes\n\n")[2]
 
-    assert page.partition("## Codes\n\n")[2] == tables.repairs()
-    for row in CODES.values():
-        assert f"### {row.code}\n\n**{row.title}** ({row.severity}). " in page
+    sections = re.findall(
+        r"### (P\d{3})\n\n\*\*(.+)\*\* \((\w+)\)\. .+\.\n\n\*\*Remedy\*\*: .+\.\n", codes
+    )
+
+    assert sections == [(row.code, row.title, row.severity) for row in CODES.values()]
+    assert codes.count("### ") == len(sections)
