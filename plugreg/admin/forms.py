@@ -22,42 +22,29 @@ class Field(Frozen):
     """A setting as a form shows it. The value of a protected setting is never in it.
 
     Attributes:
-        key: Key of the setting, which is the name of its field.
-        label: Name for people.
-        description: Explanation for people.
+        setting: The setting, as the extended API shows it.
         kind: How it is shown.
         value: String to show, as it is or as it was sent.
         shown: String of the stored value, with which the form detects changes.
-        units: Unit of the value.
-        layer: Where the value comes from: ``default``, ``stored`` or ``override``.
-        is_locked: Whether the host fixes the value.
-        is_required: Whether it must have a value.
-        is_protected: Whether the value is never shown.
-        is_set: Whether there is a value other than the default.
-        default: String of the default, None if there is none or it is not shown.
         choices: Pairs of value and label.
         items: Items of a list.
         attributes: Attributes of the input, such as ``min``.
         errors: Errors of the submitted value.
     """
 
-    key: str
-    label: str
-    description: str
+    setting: Any
     kind: FieldKind
     value: str
     shown: str
-    units: str
-    layer: str
-    is_locked: bool
-    is_required: bool
-    is_protected: bool
-    is_set: bool
-    default: str | None = None
     choices: tuple[tuple[str, str], ...] = ()
     items: tuple[str, ...] = ()
     attributes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     errors: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Key of the setting, which is the name of its field."""
+        return str(self.setting.key)
 
 
 def make_field(setting: Any) -> Field:
@@ -74,19 +61,10 @@ def make_field(setting: Any) -> Field:
     kind = _kind(schema, choices, text, is_protected=setting.protected)
     shown = "" if setting.protected else text
     return Field(
-        key=setting.key,
-        label=setting.name or setting.key,
-        description=setting.description,
+        setting=setting,
         kind=kind,
         value=shown,
         shown=shown,
-        units=setting.units,
-        layer=setting.layer,
-        is_locked=setting.locked,
-        is_required=setting.required,
-        is_protected=setting.protected,
-        is_set=setting.layer != "default",
-        default=setting.default or None,
         choices=_boxes(schema) if kind == "boxes" else choices,
         items=_items(shown) if kind in ("lines", "boxes") else (),
         attributes=_attributes(schema, kind, is_protected=setting.protected),
@@ -105,11 +83,11 @@ def changes_of(fields: Iterable[Field], sent: Mapping[str, str]) -> dict[str, st
     """
     changed = {}
     for field in fields:
-        if field.is_locked or not _was_sent(field, sent):
+        if field.setting.locked or not _was_sent(field, sent):
             continue
         value = _value(field, sent)
         before = sent.get(f"was:{field.key}", field.shown)
-        if value != before and not (field.is_protected and not value):
+        if value != before and not (field.setting.protected and not value):
             changed[field.key] = value
     return changed
 
@@ -122,7 +100,7 @@ def with_sent(field: Field, sent: Mapping[str, str], errors: Sequence[str]) -> F
         sent: The submitted values.
         errors: Errors of the value.
     """
-    if field.is_locked or field.is_protected or not _was_sent(field, sent):
+    if field.setting.locked or field.setting.protected or not _was_sent(field, sent):
         return replace(field, errors=tuple(errors))
     value = _value(field, sent)
     items = tuple(sent.get(field.key, "").splitlines()) if field.kind == "lines" else _items(value)

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from plugreg._state.notes import Notes
-from plugreg._support.frozen import Frozen, arguments, replace
 from plugreg.exceptions import PlugregError, StorageError
-from plugreg.storage.base import Record
 
 MOST_LINES: Final = 200
 """The most lines of an installer's output that are kept."""
@@ -32,13 +32,11 @@ KEPT: Final = timedelta(days=7)
 
 _BEAT: Final = 5.0
 _PREFIX: Final = "install "
-_LISTS: Final = ("lines", "reasons", "plugins")
-_TIMES: Final = ("began", "seen")
 
 JobState = Literal["running", "done", "failed", "lost"]
 
 
-class InstallJob(Frozen):
+class InstallJob(BaseModel):
     """An installation as its row has it.
 
     Attributes:
@@ -51,6 +49,8 @@ class InstallJob(Frozen):
         reasons: Why it failed.
         plugins: Slugs of the plugins that it brought.
     """
+
+    model_config = ConfigDict(frozen=True)
 
     id: str
     requirement: str
@@ -106,8 +106,14 @@ class Jobs:
         Raises:
             StorageError: If the storage cannot be read.
         """
-        row = self._notes.get(_PREFIX + id)
-        return None if row is None else _job_of(id, row)
+        try:
+            # A later version may store more, and what is damaged is no installation.
+            job = InstallJob.model_validate({**(self._notes.get(_PREFIX + id) or {}), "id": id})
+            silence = datetime.now(UTC) - job.seen
+        except (ValidationError, TypeError):
+            return None
+        is_lost = job.state == "running" and silence.total_seconds() > SILENCE
+        return job.model_copy(update={"state": "lost"}) if is_lost else job
 
     def _run(self, job: InstallJob, install: Callable[[Callable[[str], None]], Any]) -> None:
         progress = _Progress(job, self._put)
@@ -115,20 +121,15 @@ class Jobs:
             try:
                 report = install(progress.add)
             except PlugregError as error:
-                reasons = getattr(error, "reasons", None) or [str(error)]
-                end = replace(progress.job, state="failed", reasons=tuple(reasons))
+                end = {"state": "failed", "reasons": (*getattr(error, "reasons", [str(error)]),)}
             except Exception as error:  # noqa: BLE001 - its row must say that it has ended.
-                end = replace(progress.job, state="failed", reasons=(type(error).__name__,))
+                end = {"state": "failed", "reasons": (type(error).__name__,)}
             else:
-                end = replace(progress.job, state="done", plugins=report.plugins)
-        self._put(replace(end, seen=datetime.now(UTC)))
+                end = {"state": "done", "plugins": report.plugins}
+        self._put(progress.job.model_copy(update=end))
 
     def _put(self, job: InstallJob) -> None:
-        row = arguments(job)
-        key = _PREFIX + row.pop("id")
-        lists = {name: list(row[name]) for name in _LISTS}
-        times = {name: row[name].isoformat() for name in _TIMES}
-        self._notes.put(key, {**row, **lists, **times})
+        self._notes.put(_PREFIX + job.id, job.model_dump(mode="json", exclude={"id"}))
 
 
 class _Progress:
@@ -144,8 +145,8 @@ class _Progress:
     @property
     def job(self) -> InstallJob:
         """The installation with its output so far."""
-        lines = tuple(self._lines[-MOST_LINES:])
-        return replace(self._job, lines=lines, seen=datetime.now(UTC))
+        update = {"lines": tuple(self._lines[-MOST_LINES:]), "seen": datetime.now(UTC)}
+        return self._job.model_copy(update=update)
 
     def add(self, line: str) -> None:
         self._lines.append(line[:500])
@@ -167,17 +168,3 @@ class _Progress:
                     self._put(self.job)
                 except StorageError:
                     continue  # The end is stored in any case, and the next lines with it.
-
-
-def _job_of(id: str, row: Record) -> InstallJob | None:  # noqa: A002
-    try:
-        lists = {name: tuple(row[name]) for name in _LISTS}
-        times = {name: datetime.fromisoformat(row[name]) for name in _TIMES}
-        # A later version may store more.
-        words = {name: row[name] for name in ("requirement", "state")}
-        job = InstallJob(**{"id": id, **words, **lists, **times})
-        silence = (datetime.now(UTC) - job.seen).total_seconds()
-    except (KeyError, TypeError, ValueError):
-        return None
-    is_lost = job.state == "running" and silence > SILENCE
-    return replace(job, state="lost") if is_lost else job

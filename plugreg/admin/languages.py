@@ -13,7 +13,7 @@ LANGUAGES: Final = ("en", "de")
 
 _FOLDER: Final = Path(__file__).with_name("locale")
 _RANGE: Final = re.compile(
-    r"\s*([a-z]{1,8})(?:-[a-z0-9-]{1,16})?\s*(?:;\s*q=([0-9.]{1,5}))?\s*", re.IGNORECASE
+    r"\s*([a-z]{1,8})(?:-[a-z0-9-]{1,16})?\s*(?:;\s*q=([01](?:\.[0-9]{0,3})?))?\s*", re.IGNORECASE
 )
 
 
@@ -42,14 +42,7 @@ def choose(accepted: str) -> str:
     for part in accepted.split(",")[:20]:
         match = _RANGE.fullmatch(part)
         if match is not None:
-            weight = _weight(match[2])
-            weights[match[1].lower()] = max(weight, weights.get(match[1].lower(), 0))
+            language, weight = match[1].lower(), float(match[2] or 1)
+            weights[language] = max(weight, weights.get(language, 0))
     known = [language for language in LANGUAGES if weights.get(language)]
     return max(known, key=lambda language: weights[language], default=LANGUAGES[0])
-
-
-def _weight(written: str | None) -> float:
-    try:
-        return 1.0 if written is None else float(written)
-    except ValueError:
-        return 0.0

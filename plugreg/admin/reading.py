@@ -58,20 +58,24 @@ class PluginSummary(Frozen):
         return self.reason if self.wanted or self.state != PluginState.INACTIVE else ""
 
 
-def read_lines(visit: Visit, search: str, **page: Any) -> list[PluginSummary]:
+def read_lines(
+    visit: Visit, search: str, *, ordering: str = "key", first: int = 0, most: int | None = None
+) -> list[PluginSummary]:
     """Return the plugins that a search finds.
 
     Args:
         visit: The visit.
         search: Words that must be in key or name.
-        **page: More parameters of the operation: order, limit and offset.
+        ordering: ``key`` or ``-key``.
+        first: How many of them are left out before.
+        most: The most that are returned.
     """
-    asked = {"search": search, **page}
+    page = {"search": search, "ordering": ordering, "offset": first, "limit": most}
     try:
-        return [_line(config) for config in visit.call("plugins_list", **asked).results]
+        return [_line(config) for config in visit.call("plugins_list", **page).results]
     except UnavailableError:
-        found = visit.without_store.plugins_list(visit.actor, **asked).results
-        return [_line_without_store(visit, config) for config in found]
+        found = visit.api.registry.catalogue.select(search=search, ordering=[ordering])[first:]
+        return [*map(_line_without_store, found[:most])]
 
 
 def read_line(visit: Visit, plugin: str) -> PluginSummary:
@@ -87,8 +91,7 @@ def read_line(visit: Visit, plugin: str) -> PluginSummary:
     try:
         return _line(visit.call("plugins_retrieve", plugin=plugin))
     except UnavailableError:
-        config = visit.without_store.plugins_retrieve(visit.actor, plugin=plugin)
-        return _line_without_store(visit, config)
+        return _line_without_store(visit.api.registry.get(plugin))
 
 
 def plan_of(registry: PluginRegistry, wanted: Iterable[str]) -> LoadPlan:
@@ -105,45 +108,40 @@ def plan_of(registry: PluginRegistry, wanted: Iterable[str]) -> LoadPlan:
 
 
 def _line(config: Any) -> PluginSummary:
-    processes = config.processes
-    return _make(
-        config,
+    return PluginSummary(
+        slug=config.key,
+        title=config.meta.get("human_name") or config.name or config.key,
         version=config.version or "",
         state=config.state,
         reason=config.reason,
-        serving=processes.serving,
-        live=processes.live,
+        wanted=config.active,
+        serving=config.processes.serving,
+        live=config.processes.live,
         failures=config.failures,
         circuit=config.circuit,
         isolated=config.isolated,
+        distribution=config.package_name,
+        module=config.meta.get("package_path"),
+        mixins=tuple(mixin["human_name"] for mixin in config.mixins.values()),
+        is_mandatory=config.is_mandatory,
+        is_installed=config.is_installed,
     )
 
 
-def _line_without_store(visit: Visit, config: Any) -> PluginSummary:
+def _line_without_store(record: PluginRecord) -> PluginSummary:
     """Return the data of a plugin in this process, without the reason of its state."""
-    record: PluginRecord = visit.api.registry.get(config.key)
-    return _make(
-        config,
+    shared = ("slug", "wanted", "circuit", "isolated", "distribution")
+    return PluginSummary(
+        **{name: getattr(record, name) for name in shared},
+        title=record.name or record.slug,
         version=record.version or "",
         state=str(record.state),
         reason="",
         serving=0,
         live=None,
         failures=len(record.errors),
-        circuit=record.circuit,
-        isolated=record.isolated,
-    )
-
-
-def _make(config: Any, **more: Any) -> PluginSummary:
-    return PluginSummary(
-        slug=config.key,
-        title=config.meta.get("human_name") or config.name or config.key,
-        wanted=config.active,
-        distribution=config.package_name,
-        module=config.meta.get("package_path"),
-        mixins=tuple(mixin["human_name"] for mixin in config.mixins.values()),
-        is_mandatory=config.is_mandatory,
-        is_installed=config.is_installed,
-        **more,
+        module=None,
+        mixins=tuple(record.mixins.values()),
+        is_mandatory=record.is_mandatory,
+        is_installed=record.is_installed,
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
-from dataclasses import fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -18,7 +18,7 @@ from plugreg.admin.routes import NAVIGATION, ROUTES
 from plugreg.admin.templating import Templates, theme_css
 from plugreg.admin.tokens import MESSAGE_AGE, SharedKey, Signer
 from plugreg.admin.visits import Message, Redirect, Screen, Visit, access_of, sentences
-from plugreg.api import Actor, APIError, PluginAPI
+from plugreg.api import Actor, APIError
 from plugreg.api.bodies import read_pairs
 from plugreg.api.errors import MethodNotAllowedError, NotFoundError, PermissionDeniedError
 from plugreg.api.http import (
@@ -32,7 +32,6 @@ from plugreg.api.http import (
     with_head,
 )
 from plugreg.api.operations import refusal_of
-from plugreg.api.plugin_api import ExtendedPluginAPI
 from plugreg.exceptions import PlugregError
 
 POLICY: Final = (
@@ -74,7 +73,8 @@ class AdminResponder(Responder):
 
     def __init__(self, registry: Served, options: AdminPage, secret: str | None = None) -> None:
         super().__init__(registry)
-        self._extended, self._plain = _extend(self.api), _reduce(self.api)
+        # The page needs more operations than a host may serve.
+        self._extended = self.api if self.api.extended else replace(self.api, extended=True)
         self._options = options
         self._templates = Templates(options)
         self._own_templates = Templates(replace(options, layout=OWN_LAYOUT, templates=()))
@@ -132,14 +132,13 @@ class AdminResponder(Responder):
         language = self._options.language or choose(request.header("accept-language"))
         return Visit(
             api=self._extended,
-            without_store=self._plain,
             actor=actor if type(actor) is Actor else Actor.anonymous(),
             request=request,
             root=_root_of(request),
             language=language,
             query={},
             fields={},
-            text=catalogue(language).gettext,
+            text=partial(_translate, catalogue(language).gettext),
             plans=self._plans,
         )
 
@@ -147,14 +146,14 @@ class AdminResponder(Responder):
         """Return the answer of the screen of a path, after all checks. Raises APIError."""
         request = visit.request
         path = request.path.removeprefix(f"{PAGE_PATH}/")
-        found = ((re.fullmatch(pattern, path), methods) for pattern, methods in ROUTES)
-        match, methods = next((route for route in found if route[0]), (None, {}))
-        if match is None:
+        found = ((re.fullmatch(row[1], path), row) for row in ROUTES)
+        methods = {row[0]: (match, *row[2:]) for match, row in found if match}
+        if not methods:
             raise NotFoundError
         wanted = "GET" if request.method == "HEAD" else request.method
         if wanted not in methods:
             raise MethodNotAllowedError(request.method, with_head(methods))
-        show, operation = methods[wanted]
+        match, show, operation = methods[wanted]
         access = access_of(self._extended, operation)
         if access is None:
             raise NotFoundError
@@ -170,9 +169,11 @@ class AdminResponder(Responder):
         given = read_request(visit.request)
         pairs = given.items() if isinstance(given, dict) else ()
         sent = {name: value for name, value in pairs if isinstance(value, str)}
-        signer, _ = self._signer(visit.request)
         token = sent.pop(TOKEN_FIELD, "")
-        if visit.request.token is None and not signer.accepts(visit.actor, token):
+        # A form that was shown before a key was stored is signed with that of the browser.
+        keys = filter(None, (self._key.get(), _cookie_of(visit.request, _KEY)))
+        is_signed = any(Signer(key=key).accepts(visit.actor, token) for key in keys)
+        if visit.request.token is None and not is_signed:
             raise PermissionDeniedError(
                 visit.text(
                     "The form is too old, or comes from another page; nothing was changed. "
@@ -205,7 +206,7 @@ class AdminResponder(Responder):
             **screen.values,
             "visit": visit,
             "message": screen.message or waiting,
-            "navigation": [place for place in NAVIGATION if place.is_shown(visit)],
+            "navigation": [place for place in NAVIGATION if visit.may(place.operation)],
             "here": visit.request.path.removeprefix(f"{PAGE_PATH}/"),
             "safe_mode": self.api.registry.safe_mode,
             "form_token": partial(_token, visit, signer),
@@ -247,25 +248,15 @@ class AdminResponder(Responder):
         return _response(200, {"Content-Type": f"{kind}; charset=utf-8", **headers}, content)
 
 
-def _extend(api: PluginAPI) -> PluginAPI:
-    """Return the same API with the operations that the page needs."""
-    return api if api.extended else replace(api, extended=True)
-
-
-def _reduce(api: PluginAPI) -> PluginAPI:
-    """Return the same API without the operations that read the store for each plugin."""
-    if not isinstance(api, ExtendedPluginAPI):
-        return api
-    plain: Any = next(each for each in type(api).__mro__ if not issubclass(each, ExtendedPluginAPI))
-    options = {each.name: getattr(api, each.name) for each in fields(api) if each.init}
-    made: PluginAPI = plain(**{**options, "extended": False})
-    return made
-
-
 def _response(status: int, headers: Mapping[str, str], body: bytes = b"") -> Response:
     length = {} if status == 304 else {"Content-Length": str(len(body))}
     common = {**dict(_HEADERS), "Cache-Control": "no-store", **length}
     return Response(status, {**common, **headers}, body)
+
+
+def _translate(translate: Callable[[str], str], sentence: str, /, **values: object) -> str:
+    words = translate(sentence)
+    return words % values if values else words
 
 
 def _token(visit: Visit, signer: Signer) -> tuple[str, str]:

@@ -1,12 +1,12 @@
 """The screens by path: the only table of their places and access rules.
 
-Each method of a path names an operation of the API. Its access rule decides, and a host that has
+Each row names an operation of the API. Its access rule decides, and a host that has
 no such operation has no such screen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from plugreg.admin.languages import mark as _
@@ -19,7 +19,7 @@ from plugreg.admin.screens import (
     settings,
     switching,
 )
-from plugreg.admin.visits import Redirect, Screen, Visit
+from plugreg.admin.visits import Redirect, Screen
 
 
 class NavigationEntry(NamedTuple):
@@ -29,21 +29,11 @@ class NavigationEntry(NamedTuple):
         name: Its name, in English.
         path: Its path below the page.
         operation: The operation whose access rule it has.
-        is_offered: Whether the host has its subject, such as an installer.
     """
 
     name: str
     path: str
     operation: str
-    is_offered: Callable[[Visit], bool] = lambda _: True
-
-    def is_shown(self, visit: Visit) -> bool:
-        """Return whether the actor of a visit sees it.
-
-        Args:
-            visit: The visit.
-        """
-        return visit.may(self.operation) and self.is_offered(visit)
 
     def is_here(self, path: str) -> bool:
         """Return whether a screen belongs to it.
@@ -56,19 +46,15 @@ class NavigationEntry(NamedTuple):
         return path.startswith(self.path)
 
 
-def _can_install(visit: Visit) -> bool:
-    return visit.api.registry.packages is not None
-
-
 READ, SWITCH, INSTALL = "plugins_list", "plugins_activate_partial_update", "plugins_install_create"
 REPAIRS, PROCESSES = "plugins_repairs_list", "plugins_processes_list"
-OWN = settings.OF_USER
+OWN, UNINSTALL = settings.OF_USER, "plugins_uninstall_partial_update"
 
 NAVIGATION: Final = (
     NavigationEntry(_("Plugins"), "", READ),
     NavigationEntry(_("Needs attention"), "attention/", REPAIRS),
     NavigationEntry(_("Processes"), "processes/", PROCESSES),
-    NavigationEntry(_("Install"), "install/", INSTALL, _can_install),
+    NavigationEntry(_("Install"), "install/", INSTALL),
     NavigationEntry(_("My settings"), "my-settings/", OWN.list),
 )
 """The entries of the navigation, in their order."""
@@ -77,59 +63,34 @@ Show = Callable[..., Screen | Redirect]
 
 _PLUGIN: Final = r"plugins/(?P<plugin>[^/]+)/"
 
-ROUTES: Final[tuple[tuple[str, Mapping[str, tuple[Show, str]]], ...]] = (
-    ("", {"GET": (plugins.show_plugins, READ)}),
-    ("switch/", {"POST": (switching.switch, SWITCH)}),
-    (f"{_PLUGIN}activate/", {"GET": (switching.ask_to_activate, SWITCH)}),
-    (f"{_PLUGIN}deactivate/", {"GET": (switching.ask_to_deactivate, SWITCH)}),
-    (_PLUGIN, {"GET": (plugin.show_overview, "plugins_retrieve")}),
-    (
-        f"{_PLUGIN}settings/",
-        {
-            "GET": (settings.show_settings, settings.OF_PLUGIN.list),
-            "POST": (settings.save_settings, settings.OF_PLUGIN.change),
-        },
-    ),
-    (f"{_PLUGIN}failures/", {"GET": (plugin.show_failures, "plugins_failures_list")}),
-    (f"{_PLUGIN}runtime/", {"GET": (plugin.show_runtime, "plugins_retrieve")}),
-    (f"{_PLUGIN}files/", {"GET": (plugin.show_files, "plugins_retrieve")}),
-    (f"{_PLUGIN}probe/", {"POST": (plugin.probe, "plugins_probe_create")}),
-    (f"{_PLUGIN}reset/", {"POST": (plugin.reset, "plugins_reset_create")}),
-    (
-        f"{_PLUGIN}delete/",
-        {
-            "GET": (plugin.ask_to_delete, "plugins_destroy"),
-            "POST": (plugin.delete, "plugins_destroy"),
-        },
-    ),
-    (
-        f"{_PLUGIN}uninstall/",
-        {
-            "GET": (plugin.ask_to_delete, "plugins_uninstall_partial_update"),
-            "POST": (plugin.uninstall, "plugins_uninstall_partial_update"),
-        },
-    ),
-    (
-        "attention/",
-        {
-            "GET": (attention.show_repairs, REPAIRS),
-            "POST": (attention.run_action, SWITCH),
-        },
-    ),
-    ("attention/question/", {"GET": (attention.ask, SWITCH)}),
-    ("processes/", {"GET": (processes.show_processes, PROCESSES)}),
-    ("processes/reload/", {"POST": (processes.reload, "plugins_reload_create")}),
-    (
-        "install/",
-        {
-            "GET": (installing.show_install, INSTALL),
-            "POST": (installing.plan, "plugins_plan_create"),
-        },
-    ),
-    ("install/start/", {"POST": (installing.start, INSTALL)}),
-    (r"install/jobs/(?P<job>[0-9a-f]+)/", {"GET": (installing.show_job, INSTALL)}),
-    ("install/rollback/", {"POST": (installing.roll_back, INSTALL)}),
-    ("my-settings/", {"GET": (settings.show_own, OWN.list)}),
-    (r"my-settings/(?P<plugin>[^/]+)/", {"POST": (settings.save_own, OWN.change)}),
+ROUTES: Final[tuple[tuple[str, str, Show, str], ...]] = (
+    ("GET", "", plugins.show_plugins, READ),
+    ("POST", "switch/", switching.switch, SWITCH),
+    ("GET", f"{_PLUGIN}activate/", switching.ask_to_activate, SWITCH),
+    ("GET", f"{_PLUGIN}deactivate/", switching.ask_to_deactivate, SWITCH),
+    ("GET", _PLUGIN, plugin.show_overview, "plugins_retrieve"),
+    ("GET", f"{_PLUGIN}settings/", settings.show_settings, settings.OF_PLUGIN.list),
+    ("POST", f"{_PLUGIN}settings/", settings.save_settings, settings.OF_PLUGIN.change),
+    ("GET", f"{_PLUGIN}failures/", plugin.show_failures, "plugins_failures_list"),
+    ("GET", f"{_PLUGIN}runtime/", plugin.show_runtime, "plugins_retrieve"),
+    ("GET", f"{_PLUGIN}files/", plugin.show_files, "plugins_retrieve"),
+    ("POST", f"{_PLUGIN}probe/", plugin.probe, "plugins_probe_create"),
+    ("POST", f"{_PLUGIN}reset/", plugin.reset, "plugins_reset_create"),
+    ("GET", f"{_PLUGIN}delete/", plugin.ask_to_delete, "plugins_destroy"),
+    ("POST", f"{_PLUGIN}delete/", plugin.delete, "plugins_destroy"),
+    ("GET", f"{_PLUGIN}uninstall/", plugin.ask_to_delete, UNINSTALL),
+    ("POST", f"{_PLUGIN}uninstall/", plugin.uninstall, UNINSTALL),
+    ("GET", "attention/", attention.show_repairs, REPAIRS),
+    ("POST", "attention/", attention.run_action, SWITCH),
+    ("GET", "attention/question/", attention.ask, SWITCH),
+    ("GET", "processes/", processes.show_processes, PROCESSES),
+    ("POST", "processes/reload/", processes.reload, "plugins_reload_create"),
+    ("GET", "install/", installing.show_install, INSTALL),
+    ("POST", "install/", installing.plan, "plugins_plan_create"),
+    ("POST", "install/start/", installing.start, INSTALL),
+    ("GET", r"install/jobs/(?P<job>[0-9a-f]+)/", installing.show_job, INSTALL),
+    ("POST", "install/rollback/", installing.roll_back, INSTALL),
+    ("GET", "my-settings/", settings.show_own, OWN.list),
+    ("POST", r"my-settings/(?P<plugin>[^/]+)/", settings.save_own, OWN.change),
 )
-"""Patterns of paths below the page, with the screen and the operation of each method."""
+"""Method, pattern of the path below the page, screen and operation."""

@@ -20,6 +20,14 @@ MOST_BYTES: Final = 2400
 """The most bytes of a message as JSON, of which its cookie makes a third more."""
 
 
+INSTALLING: Final = (
+    "plugins_plan_create",
+    "plugins_install_create",
+    "plugins_uninstall_partial_update",
+)
+"""The operations that need an installer."""
+
+
 class Message(NamedTuple):
     """The result of a change, in a sentence that names the plugin.
 
@@ -38,12 +46,13 @@ class Message(NamedTuple):
 
         Browsers drop a cookie of more than 4096 bytes, and the message with it.
         """
-        text, room = _cut(self.text, MOST_BYTES)
-        lines = []
-        for line in self.lines:
-            shown, room = _cut(line, room)
-            lines.append(shown)
-        return Message(self.role, text, tuple(line for line in lines if line))
+        lines, words = [*self.lines], self.text
+        while lines and len(json.dumps([words, *lines])) > MOST_BYTES:
+            lines.pop()
+        if len(json.dumps(words)) > MOST_BYTES:
+            # A character takes up to twelve bytes of JSON.
+            words = f"{words[: MOST_BYTES // 12]}…"
+        return Message(self.role, words, tuple(lines))
 
 
 class Screen(NamedTuple):
@@ -79,26 +88,24 @@ class Visit(Frozen):
 
     Attributes:
         api: The operations of the extended API.
-        without_store: Those of the plain API, which need no store to read.
         actor: Who asks.
         request: The request.
         root: Path of the page, with a slash at its end.
         language: Its language.
         query: Parameters of the address.
         fields: Fields of the form, whose token was checked; none for a read.
-        text: Translates a sentence into the language of the visit.
+        text: Translates a sentence into the language of the visit; keywords are its values.
         plans: Plans that this process has made and that may be confirmed, by their digests.
     """
 
     api: PluginAPI
-    without_store: PluginAPI
     actor: Actor
     request: Request
     root: str
     language: str
     query: Mapping[str, str]
     fields: Mapping[str, str]
-    text: Callable[[str], str]
+    text: Callable[..., str]
     plans: MutableMapping[str, Any]
 
     def may(self, operation: str) -> bool:
@@ -107,6 +114,8 @@ class Visit(Frozen):
         Args:
             operation: The id of the operation.
         """
+        if operation in INSTALLING and self.api.registry.packages is None:
+            return False
         access = access_of(self.api, operation)
         return access is not None and access.allows(self.actor)
 
@@ -140,16 +149,6 @@ class Visit(Frozen):
         path, _, query = (self.fields.get("back") or self.query.get("back", "")).partition("?")
         pairs = parse_qsl(query)
         return quote(path) + (f"?{urlencode(pairs)}" if pairs else "")
-
-
-def _cut(words: str, room: int) -> tuple[str, int]:
-    """Return the begin of *words* that fits in JSON of so many bytes, and the room left."""
-    for length, character in enumerate(words):
-        size = len(json.dumps(character)) - 2
-        if size > room - 6:  # The ellipsis is six bytes of JSON.
-            return f"{words[:length]}…" if length else "", 0
-        room -= size
-    return words, room
 
 
 def access_of(api: PluginAPI, operation: str) -> Access | None:

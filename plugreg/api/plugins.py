@@ -112,11 +112,8 @@ def activate(call: OperationCall) -> models.PluginActivate:
         ) from None
     except exceptions.PluginNotFoundError:
         raise _invalid("Plugin is not installed") from None
-    except exceptions.PluginMandatoryError:
-        raise _invalid("INVE-E10: Mandatory plugin cannot be deactivated") from None
-    except exceptions.PluginRequiredError as error:
-        names = ", ".join(f"'{slug}'" for slug in error.needed_by)
-        raise _invalid(f"Plugin is needed by {names}; deactivate them first") from None
+    except (exceptions.PluginMandatoryError, exceptions.PluginRequiredError) as error:
+        raise _invalid(why_it_stays(record.slug, error)) from None
     except exceptions.PluginBlockedError as error:
         raise _invalid(f"Plugin {error.reason}") from None
     except exceptions.PluginSlugError as error:
@@ -125,6 +122,23 @@ def activate(call: OperationCall) -> models.PluginActivate:
         raise _invalid("Plugin was registered by hand, and only its host can switch it on")
     # A later change may have been stored meanwhile.
     return models.PluginActivate(active=record.wanted)
+
+
+def why_it_stays(
+    slug: str, error: exceptions.PluginMandatoryError | exceptions.PluginRequiredError
+) -> str:
+    """Return why a plugin cannot be switched off, as a sentence.
+
+    Args:
+        slug: The plugin.
+        error: The refusal.
+    """
+    if isinstance(error, exceptions.PluginRequiredError):
+        names = ", ".join(f"'{name}'" for name in error.needed_by)
+        return f"Plugin is needed by {names}; deactivate them first"
+    if error.slug != slug:
+        return f"Plugin is needed by '{error.slug}', which is mandatory"
+    return "INVE-E10: Mandatory plugin cannot be deactivated"
 
 
 def _activate(call: OperationCall, record: PluginRecord) -> PluginRecord:

@@ -14,14 +14,12 @@ from plugreg.admin.visits import access_of
 from plugreg.api import Actor, PluginAPI
 
 NAMES = {"plugin": "tea", "job": "ab"}
-PATHS = [re.sub(r"\(\?P<(\w+)>[^)]*\)", lambda m: NAMES[m[1]], path) for path, _ in ROUTES]
 
 
 def screens():
     """Return each method of each path with its operation."""
-    for path, (_, methods) in zip(PATHS, ROUTES, strict=True):
-        for method, (_, operation) in methods.items():
-            yield method, path, operation
+    for method, path, _, operation in ROUTES:
+        yield method, re.sub(r"\(\?P<(\w+)>[^)]*\)", lambda m: NAMES[m[1]], path), operation
 
 
 def test_every_screen_has_the_rule_of_its_operation(visit_as, grade):

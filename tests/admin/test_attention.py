@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from plugreg import CircuitPolicy, Plugin, PluginRegistry, hookimpl, hookspec
+from plugreg._calls.calling import OPEN_CIRCUIT
 from plugreg.api import Actor
 from plugreg.exceptions import StorageError
 from plugreg.mixins import SettingsMixin
+from plugreg.records import ProcessFailure, Stage
 from plugreg.storage import MemoryStorage
 
 
@@ -76,6 +78,24 @@ def test_an_action_is_run_and_reported(visitor_of):
 
         assert registry.get("faulty").circuit == "closed"
         assert page.doc.roles["status"] == ["faulty is called again: its circuit is closed."]
+
+
+def test_a_circuit_of_another_process_is_closed_from_here(visitor_of, monkeypatch):
+    """Its button asks all processes, as the command does."""
+    failure = ProcessFailure(
+        stage=Stage.CALL, slug="faulty", subject=OPEN_CIRCUIT, message="open", is_running=True
+    )
+    with PluginRegistry("shop", hookspecs=[Hooks], builtin=[("faulty", Faulty)]) as registry:
+        registry.load()
+        registry.activate("faulty")
+        monkeypatch.setattr("plugreg.repairs.gathering._failures", lambda *_: (failure,))
+        asked = []
+        monkeypatch.setattr(registry.shared, "ask", lambda *given: asked.append(given))
+        visitor = visitor_of(registry)
+
+        visitor("attention/").press("Close the circuit of faulty in all processes")
+
+        assert asked == [("reset", "faulty")]
 
 
 def test_what_cannot_be_undone_is_asked_first(visitor_of):

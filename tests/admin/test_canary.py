@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from plugreg import Plugin, PluginRegistry, hookimpl, hookspec
@@ -67,13 +69,9 @@ def test_no_screen_has_a_protected_value(telling, visitor_of):
     """Not as a value, nor in a name, a default, a choice, a failure or the context of a panel."""
     visitor = visitor_of(telling)
     names = {"plugin": "tell", "job": "ab"}
-    for pattern, methods in ROUTES:
-        path = pattern
-        for name, value in names.items():
-            start = path.find(f"(?P<{name}>")
-            if start >= 0:
-                path = path[:start] + value + path[path.index(")", start) + 1 :]
-        if "GET" in methods:
+    for method, pattern, *_ in ROUTES:
+        if method == "GET":
+            path = re.sub(r"\(\?P<(\w+)>[^)]*\)", lambda match: names[match[1]], pattern)
             page = visitor(path)
 
             assert page.status in (200, 404), path

@@ -120,6 +120,22 @@ def test_a_browser_keeps_the_key_where_none_can_be_stored(visitor_of):
         assert registry.get("tea").wanted
 
 
+def test_a_form_from_before_a_key_was_stored_is_accepted(visitor_of):
+    """Its token is signed with the key in the cookie of the browser, which has not changed."""
+    options = {"builtin": [("tea", Plugin)], "storage": MemoryStorage()}
+    with PluginRegistry("shop", **options, safe_mode=True) as safe:
+        safe.load()
+        visitor = visitor_of(safe)
+        question = visitor("plugins/tea/activate/")
+        with PluginRegistry("shop", **options) as registry:
+            registry.load()
+            visitor_of(registry)
+            assert registry.shared.notes.get("page key")
+
+            assert question.press("Activate").status == 200
+        assert safe.get("tea").wanted
+
+
 class Slanderous(Plugin):
     def __init__(self):
         raise RuntimeError("茶" * 5000)
@@ -220,6 +236,27 @@ def test_one_plan_is_made_for_all_that_are_selected(visitor_of, monkeypatch):
         assert visitor.send("POST", "/admin/switch/", body).status == 303
         assert len(plans) == 1
         assert set(registry.active) == set(names)
+
+
+def test_one_plan_decides_which_of_many_are_switched_off(visitor_of, monkeypatch):
+    """In safe mode, too, where each plugin alone would need a plan of its own."""
+    names = [f"many{number}" for number in range(30)]
+    builtin = [(name, type(name, (Plugin,), {})) for name in names]
+    with PluginRegistry(
+        "shop", builtin=builtin, storage=MemoryStorage(), safe_mode=True
+    ) as registry:
+        registry.load()
+        registry.switch(dict.fromkeys(names, True))
+        visitor, plans, outlook = visitor_of(registry), [], PluginRegistry.outlook
+        page = visitor()
+        monkeypatch.setattr(
+            PluginRegistry, "outlook", lambda *given: plans.append(given) or outlook(*given)
+        )
+        page = page.press("Deactivate selected", **{f"plugin:{name}": "on" for name in names})
+
+        assert page.doc.roles["status"][0].startswith("30 of 30 plugins were switched.")
+        assert len(plans) <= 3
+        assert not any(record.wanted for record in registry.plugins.values())
 
 
 class Unswitching(PluginAPI):

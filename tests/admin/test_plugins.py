@@ -9,7 +9,8 @@ import pytest
 
 from plugreg import Plugin, PluginRegistry, hookimpl, hookspec
 from plugreg.admin.screens.plugins import PAGE_SIZE
-from plugreg.api import Actor
+from plugreg.api import Actor, PluginAPI
+from plugreg.api.errors import InvalidError
 from plugreg.isolation import Isolated
 from plugreg.storage import MemoryStorage
 
@@ -268,6 +269,13 @@ def test_no_dependant_is_switched_off_in_vain(needing, visitor_of, mandatory, is
 
         assert "tea was not switched:" in page.doc.roles["alert"][0]
         assert all(record.wanted for record in registry.plugins.values())
+        # The refusal names the plugin that keeps it, on the page and in the API.
+        reason = "needed by 'pot', which is mandatory" if mandatory == "pot" else "INVE-E10"
+        assert reason in page.doc.roles["alert"][0]
+        with pytest.raises(InvalidError, match=reason):
+            PluginAPI(registry).plugins_activate_partial_update(
+                visitor.actor, plugin="tea", body={"active": False}
+            )
 
 
 def test_nothing_selected_changes_nothing(visitor, registry):

@@ -94,9 +94,9 @@ def _find(visit: Visit, names: Mapping[str, str]) -> tuple[Repair, RepairAction]
 
 
 def _gone(visit: Visit, names: Mapping[str, str]) -> Redirect:
-    words = visit.text("%(slug)s: this needs no attention any more.")
-    message = Message("status", words % {"slug": names.get("slug") or names.get("code", "")})
-    return Redirect(visit.address("attention/"), message)
+    slug = names.get("slug") or names.get("code", "")
+    words = visit.text("%(slug)s: this needs no attention any more.", slug=slug)
+    return Redirect(visit.address("attention/"), Message("status", words))
 
 
 def _run(visit: Visit, repair: Repair, action: RepairAction) -> Message:
@@ -105,22 +105,22 @@ def _run(visit: Visit, repair: Repair, action: RepairAction) -> Message:
     try:
         action.run()
     except PlugregError as error:
-        words = visit.text("%(slug)s: “%(action)s” failed: %(reason)s")
-        return Message("alert", words % {**names, "reason": str(error)[:500]})
+        reason = str(error)[:500]
+        words = visit.text("%(slug)s: “%(action)s” failed: %(reason)s", **names, reason=reason)
+        return Message("alert", words)
     left = {(other.code, other.slug) for other in visit.api.registry.repairs()}
     if (repair.code, repair.slug) in left:
-        words = visit.text("%(slug)s: “%(action)s” is done, and it still needs attention.")
-        return Message("alert", words % names)
-    return Message("status", visit.text("%(slug)s: “%(action)s” is done.") % names)
+        words = visit.text("%(slug)s: “%(action)s” is done, and it still needs attention.", **names)
+        return Message("alert", words)
+    return Message("status", visit.text("%(slug)s: “%(action)s” is done.", **names))
 
 
 def _offer(visit: Visit, repair: Repair, action: RepairAction) -> OfferedAction:
     path, query, operation = _screen_of(repair, action)
-    is_there = path != "install/" or visit.api.registry.packages is not None
-    if path and is_there and visit.may(operation):
+    if path and visit.may(operation):
         return OfferedAction(action, visit.address(path, **query), is_button=False)
     is_button = action.run is not None and not path and visit.may(operation)
-    return OfferedAction(action, "", is_button=is_button)
+    return OfferedAction(action, "", is_button)
 
 
 def _screen_of(repair: Repair, action: RepairAction) -> tuple[str, dict[str, str], str]:

@@ -109,16 +109,20 @@ def roll_back(visit: Visit) -> Redirect:
     number = visit.fields.get("generation", "")
     if not number.isdecimal() or len(number) > MOST_DIGITS:
         # Without a number the installer would choose a generation itself.
-        words = visit.text("There is no generation %(number)s; nothing was changed.")
-        return Redirect(here, Message("alert", words % {"number": number[:40]}))
+        words = visit.text(
+            "There is no generation %(number)s; nothing was changed.", number=number[:40]
+        )
+        return Redirect(here, Message("alert", words))
     try:
         _packages(visit).rollback(int(number), actor=_audit_name(visit))
     except InstallError as error:
-        words = visit.text("Generation %(number)s does not serve: %(reason)s")
         reason = " ".join(error.reasons)[:800]
-        return Redirect(here, Message("alert", words % {"number": number, "reason": reason}))
-    words = visit.text("Generation %(number)s serves.")
-    return Redirect(here, Message("status", words % {"number": number}))
+        words = visit.text(
+            "Generation %(number)s does not serve: %(reason)s", number=number, reason=reason
+        )
+        return Redirect(here, Message("alert", words))
+    words = visit.text("Generation %(number)s serves.", number=number)
+    return Redirect(here, Message("status", words))
 
 
 def digest_of(plan: InstallPlan) -> str:

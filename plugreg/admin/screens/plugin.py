@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from plugreg._support.slugs import Slug
@@ -42,7 +43,7 @@ def show_overview(visit: Visit, plugin: str) -> Screen:
         visit: The visit.
         plugin: The plugin.
     """
-    record = _record(visit, plugin)
+    record = visit.api.registry.get(plugin)
     shown = ("title", "version", "description", "author", "license", "website", "module")
     facts = {name: getattr(record, name) for name in shown}
     # All that could be switched on, so that plugins that are off count, too.
@@ -71,7 +72,7 @@ def show_failures(visit: Visit, plugin: str) -> Screen:
         found = visit.call("plugins_failures_list", plugin=plugin)
     except UnavailableError:
         # Those of this process need no store.
-        slug = _record(visit, plugin).slug
+        slug = visit.api.registry.get(plugin).slug
         found = [failure for failure in visit.api.registry.errors if failure.slug == slug]
     values = {"failures": sorted(found, key=lambda failure: failure.last_seen, reverse=True)}
     return show_tab(visit, plugin, "failures", values)
@@ -94,7 +95,7 @@ def show_runtime(visit: Visit, plugin: str) -> Screen:
         "stats": [stats for stats in dispatch.stats() if stats.slug == plugin],
         "running": [call for call in dispatch.running() if call.slug == plugin],
         "processes": processes and [(process, plugin in process.active) for process in processes],
-        "child": _record(visit, plugin).process,
+        "child": visit.api.registry.get(plugin).process,
         # Stacks and tracebacks name the folders of the server.
         "may_trace": visit.may("plugins_failures_list"),
     }
@@ -109,7 +110,7 @@ def show_files(visit: Visit, plugin: str) -> Screen:
         plugin: The plugin.
     """
     registry = visit.api.registry
-    record = _record(visit, plugin)
+    record = visit.api.registry.get(plugin)
     try:
         assets = registry.asset_files(record.slug)
     except PluginNotActiveError:
@@ -140,15 +141,14 @@ def probe(visit: Visit, plugin: str) -> Redirect:
     except NotFoundError:
         raise
     except APIError as error:
-        words = visit.text("%(slug)s was not probed: %(reason)s")
-        return Redirect(
-            here, Message("alert", words % {"slug": plugin, "reason": sentences(error)})
-        )
+        reason = sentences(error)
+        words = visit.text("%(slug)s was not probed: %(reason)s", slug=plugin, reason=reason)
+        return Redirect(here, Message("alert", words))
     if report.outcome == "ok":
-        words = visit.text("%(slug)s was probed: it loads.")
-        return Redirect(here, Message("status", words % {"slug": plugin}))
-    words = visit.text("%(slug)s was probed: %(reason)s")
-    return Redirect(here, Message("alert", words % {"slug": plugin, "reason": report.detail}))
+        words = visit.text("%(slug)s was probed: it loads.", slug=plugin)
+        return Redirect(here, Message("status", words))
+    words = visit.text("%(slug)s was probed: %(reason)s", slug=plugin, reason=report.detail)
+    return Redirect(here, Message("alert", words))
 
 
 def reset(visit: Visit, plugin: str) -> Redirect:
@@ -161,12 +161,15 @@ def reset(visit: Visit, plugin: str) -> Redirect:
     config = visit.call("plugins_reset_create", plugin=plugin)
     here = visit.address(f"plugins/{plugin}/runtime/")
     if config.state == PluginState.ACTIVE and config.circuit == "closed":
-        words = visit.text("%(slug)s is called again: its circuit is closed.")
-        return Redirect(here, Message("status", words % {"slug": plugin}))
-    words = visit.text("%(slug)s was reset, and is not called: it is %(state)s. %(reason)s")
-    state = visit.text(look_of(config.state).word)
-    values = {"slug": plugin, "state": state, "reason": config.reason}
-    return Redirect(here, Message("alert", words % values))
+        words = visit.text("%(slug)s is called again: its circuit is closed.", slug=plugin)
+        return Redirect(here, Message("status", words))
+    words = visit.text(
+        "%(slug)s was reset, and is not called: it is %(state)s. %(reason)s",
+        slug=plugin,
+        state=visit.text(look_of(config.state).word),
+        reason=config.reason,
+    )
+    return Redirect(here, Message("alert", words))
 
 
 def ask_to_delete(visit: Visit, plugin: str) -> Screen:
@@ -176,7 +179,7 @@ def ask_to_delete(visit: Visit, plugin: str) -> Screen:
         visit: The visit.
         plugin: The plugin.
     """
-    record = _record(visit, plugin)
+    record = visit.api.registry.get(plugin)
     is_uninstall = visit.request.path.endswith("/uninstall/")
     if is_uninstall and visit.api.registry.packages is None:
         raise NotFoundError
@@ -190,7 +193,7 @@ def delete(visit: Visit, plugin: str) -> Screen | Redirect:
         visit: The visit.
         plugin: The plugin.
     """
-    words = visit.text("What was stored of %(slug)s is deleted.")
+    words = visit.text("What was stored of %(slug)s is deleted.", slug=plugin)
     return _remove(visit, plugin, "plugins_destroy", {}, words)
 
 
@@ -201,7 +204,7 @@ def uninstall(visit: Visit, plugin: str) -> Screen | Redirect:
         visit: The visit; ``delete_config`` deletes the stored state, too.
         plugin: The plugin.
     """
-    words = visit.text("%(slug)s is uninstalled.")
+    words = visit.text("%(slug)s is uninstalled.", slug=plugin)
     body = {"body": {"delete_config": "delete_config" in visit.fields}}
     return _remove(visit, plugin, "plugins_uninstall_partial_update", body, words)
 
@@ -214,11 +217,7 @@ def _remove(
     except APIError as error:
         message = Message("alert", f"{plugin}: {sentences(error)}")
         return ask_to_delete(visit, plugin)._replace(status=error.status, message=message)
-    return Redirect(visit.root, Message("status", words % {"slug": plugin}))
-
-
-def _record(visit: Visit, plugin: str) -> PluginRecord:
-    return visit.api.registry.get(plugin)
+    return Redirect(visit.root, Message("status", words))
 
 
 def _hooks(visit: Visit, record: PluginRecord) -> list[HookOrder]:
@@ -252,18 +251,14 @@ def _panel(visit: Visit, plugin: str) -> Panel | None:
 def _is_in_environment(visit: Visit, distribution: str | None) -> bool:
     """Return whether a distribution was installed with plugreg, which alone can remove it."""
     packages = visit.api.registry.packages
-    if packages is None:
-        return False
-    try:
-        generations = packages.generations()
-    except InstallError:
-        return False
-    return any(each.serving and distribution in each.distributions for each in generations)
+    with suppress(InstallError):
+        return any(
+            found.serving and distribution in found.distributions
+            for found in (() if packages is None else packages.generations())
+        )
+    return False
 
 
 def _concerns(entry: Any, distribution: str | None) -> bool:
-    if distribution is None:
-        return False
-    return entry.distribution == distribution or any(
-        change.name == distribution for change in entry.changes
-    )
+    names = (entry.distribution, *(change.name for change in entry.changes))
+    return distribution is not None and distribution in names

@@ -45,7 +45,7 @@ def show_plugins(visit: Visit) -> Screen:
     else:
         # The rows of one page, however many plugins there are.
         ordering = "-key" if is_down and column in _KEYS else "key"
-        rows = read_lines(visit, search, ordering=ordering, limit=PAGE_SIZE, offset=first)
+        rows = read_lines(visit, search, ordering=ordering, first=first, most=PAGE_SIZE)
     kept = {name: value for name, value in asked.items() if value}
     back = f"?{urlencode(kept)}" if kept else ""
     values = {

@@ -119,16 +119,17 @@ def _save(
             visit.call(kind.change, plugin=plugin, key=key, body={"value": value})
         except APIError as error:
             refused[key] = error.errors.get("value") or [sentences(error)]
-    saved = [key for key in changes if key not in refused]
-    return refused, _message(visit, plugin, saved, list(refused))
+    saved = ", ".join(key for key in changes if key not in refused)
+    return refused, _message(visit, plugin, saved, ", ".join(refused))
 
 
-def _message(visit: Visit, plugin: str, saved: list[str], refused: list[str]) -> Message:
-    names = {"slug": plugin, "saved": ", ".join(saved), "refused": ", ".join(refused)}
+def _message(visit: Visit, plugin: str, saved: str, refused: str) -> Message:
     if refused:
-        words = visit.text("%(slug)s: not saved: %(refused)s.") % names
-        more = (visit.text("Saved: %(saved)s.") % names,) if saved else ()
+        words = visit.text("%(slug)s: not saved: %(refused)s.", slug=plugin, refused=refused)
+        more = (visit.text("Saved: %(saved)s.", saved=saved),) if saved else ()
         return Message("alert", words, more)
     if saved:
-        return Message("status", visit.text("%(slug)s: saved %(saved)s.") % names)
-    return Message("status", visit.text("%(slug)s: nothing was changed.") % names)
+        words = visit.text("%(slug)s: saved %(saved)s.", slug=plugin, saved=saved)
+    else:
+        words = visit.text("%(slug)s: nothing was changed.", slug=plugin)
+    return Message("status", words)

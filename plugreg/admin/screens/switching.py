@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
+from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -14,7 +15,13 @@ from plugreg.admin.reading import plan_of
 from plugreg.admin.visits import MOST_LINES, Message, Redirect, Screen, Visit, sentences
 from plugreg.api import APIError
 from plugreg.api.errors import InvalidError
-from plugreg.exceptions import PluginNotFoundError
+from plugreg.api.plugins import why_it_stays
+from plugreg.exceptions import (
+    PluginMandatoryError,
+    PluginNotFoundError,
+    PluginRequiredError,
+    PlugregError,
+)
 from plugreg.records import LoadPlan, PluginRecord
 
 SWITCH = "plugins_activate_partial_update"
@@ -31,7 +38,7 @@ class Concern(Frozen):
         needs: Plugins that it needs, with their states.
         needed_by: Wanted plugins that need it, and are not switched with it.
         dependants: Those of them that are active.
-        must_stay: Whether it is mandatory, or an active plugin that needs it.
+        mandatory: The mandatory plugin that keeps it on: itself, or an active one that needs it.
         outlook: Why it would not be loaded if it was switched on, "" if it would.
         probe: Report of the last probe of this version, or None.
     """
@@ -40,7 +47,7 @@ class Concern(Frozen):
     needs: tuple[PluginRecord, ...]
     needed_by: tuple[str, ...]
     dependants: tuple[str, ...]
-    must_stay: bool
+    mandatory: str | None
     outlook: str
     probe: ProbeReport | None
 
@@ -131,13 +138,13 @@ def _concern_of(
     held = plan.held.get(slug)
     dependants = plan.dependants(slug)
     needed_by = tuple(name for name in dependants if name not in together)
+    keeping = [slug, *(name for name in dependants if name in active)]
     return Concern(
         record=record,
         needs=tuple(registry.get(need) for need in plan.needs.get(slug, ())),
         needed_by=needed_by,
         dependants=tuple(name for name in needed_by if name in active),
-        must_stay=record.is_mandatory
-        or any(name in active and registry.get(name).is_mandatory for name in dependants),
+        mandatory=next((name for name in keeping if registry.get(name).is_mandatory), None),
         outlook="" if record.wanted or held is None else held.reason,
         probe=registry.probed(slug),
     )
@@ -145,7 +152,7 @@ def _concern_of(
 
 def _dependants(concerns: Iterable[Concern]) -> list[str]:
     """Return the plugins to switch off too; where a plugin must stay, they would go in vain."""
-    leaving = (concern for concern in concerns if not concern.must_stay)
+    leaving = (concern for concern in concerns if concern.mandatory is None)
     return sorted({slug for concern in leaving for slug in concern.dependants})
 
 
@@ -173,56 +180,66 @@ def _ask(visit: Visit, concerns: Sequence[Concern], *, wanted: bool) -> Screen:
 
 
 def _switch_all(visit: Visit, slugs: Sequence[str], *, wanted: bool) -> list[SwitchOutcome]:
-    """Switch each plugin; those that others of them need are tried again after these."""
-    refused: dict[str, str] = {}
-    waiting = list(slugs)
-    while waiting:
-        refused = {}
-        for slug in waiting:
-            try:
-                visit.call(SWITCH, plugin=slug, body={"active": wanted})
-            except APIError as error:
-                refused[slug] = sentences(error)
-        if wanted or len(refused) == len(waiting):
-            break
-        waiting = list(refused)
+    refused, registry = {} if wanted else _refusals(visit, slugs), visit.api.registry
+    left = [slug for slug in slugs if slug not in refused]
+    if not wanted:
+        # Where one of them cannot be switched off, each is tried alone, which names the one.
+        with suppress(PlugregError):
+            registry.switch({slug: False for slug in left if slug in registry.plugins})
+            left = [slug for slug in left if slug not in registry.plugins]
+    for slug in left:
+        try:
+            visit.call(SWITCH, plugin=slug, body={"active": wanted})
+        except APIError as error:
+            refused[slug] = sentences(error)
     return [_outcome(visit, slug, refused.get(slug), wanted=wanted) for slug in slugs]
 
 
+def _refusals(visit: Visit, slugs: Sequence[str]) -> dict[str, str]:
+    """Return why some of the plugins must stay on, as a single plan shows it."""
+    refused = {}
+    for concern in concerns_of(visit, slugs):
+        slug = concern.record.slug
+        if concern.mandatory is not None:
+            refused[slug] = why_it_stays(slug, PluginMandatoryError(concern.mandatory))
+        elif concern.dependants:
+            refused[slug] = why_it_stays(slug, PluginRequiredError(slug, concern.dependants))
+    return refused
+
+
 def _outcome(visit: Visit, slug: str, refusal: str | None, *, wanted: bool) -> SwitchOutcome:
+    names = {"slug": slug}
     if refusal is not None:
-        sentence = visit.text("%(slug)s was not switched: %(reason)s")
-        return SwitchOutcome(slug, sentence % {"slug": slug, "reason": refusal}, is_fine=False)
+        words = visit.text("%(slug)s was not switched: %(reason)s", **names, reason=refusal)
+        return SwitchOutcome(slug, words, is_fine=False)
     try:
         record = visit.api.registry.get(slug)
     except PluginNotFoundError:
-        return SwitchOutcome(slug, visit.text("%(slug)s is gone.") % {"slug": slug}, is_fine=True)
-    if wanted is record.active:
-        words = visit.text("%(slug)s is active.") if wanted else visit.text("%(slug)s is inactive.")
-        return SwitchOutcome(slug, words % {"slug": slug}, is_fine=True)
-    if wanted and visit.api.registry.safe_mode:
-        words = visit.text("%(slug)s is switched on, and starts when safe mode ends.")
-        return SwitchOutcome(slug, words % {"slug": slug}, is_fine=True)
-    if wanted:
-        words = visit.text("%(slug)s is switched on, but it is %(state)s: %(reason)s")
+        return SwitchOutcome(slug, visit.text("%(slug)s is gone.", **names), is_fine=True)
+    is_fine = wanted is record.active or (wanted and visit.api.registry.safe_mode)
+    names |= {"state": visit.text(look_of(record.state).word), "reason": record.reason}
+    if record.active and wanted:
+        words = visit.text("%(slug)s is active.", **names)
+    elif not record.active and not wanted:
+        words = visit.text("%(slug)s is inactive.", **names)
+    elif is_fine:
+        words = visit.text("%(slug)s is switched on, and starts when safe mode ends.", **names)
+    elif wanted:
+        words = visit.text("%(slug)s is switched on, but it is %(state)s: %(reason)s", **names)
     else:
-        words = visit.text("%(slug)s is switched off, but it is %(state)s: %(reason)s")
-    state = visit.text(look_of(record.state).word)
-    sentence = words % {"slug": slug, "state": state, "reason": record.reason}
-    return SwitchOutcome(slug, sentence, is_fine=False)
+        words = visit.text("%(slug)s is switched off, but it is %(state)s: %(reason)s", **names)
+    return SwitchOutcome(slug, words, is_fine)
 
 
 def _message(visit: Visit, outcomes: Sequence[SwitchOutcome]) -> Message:
     bad = [outcome for outcome in outcomes if not outcome.is_fine]
     if len(outcomes) == 1:
         return Message("alert" if bad else "status", outcomes[0].sentence)
-    text = visit.text("%(fine)d of %(all)d plugins were switched.") % {
-        "fine": len(outcomes) - len(bad),
-        "all": len(outcomes),
-    }
+    fine, total = len(outcomes) - len(bad), len(outcomes)
+    text = visit.text("%(fine)d of %(all)d plugins were switched.", fine=fine, all=total)
     # Those that did not work come first, and the cookie has room for a few.
     ordered = [*bad, *(outcome for outcome in outcomes if outcome.is_fine)]
     lines = [outcome.sentence[:200] for outcome in ordered[:MOST_LINES]]
     if len(ordered) > MOST_LINES:
-        lines.append(visit.text("and %(more)d more") % {"more": len(ordered) - MOST_LINES})
+        lines.append(visit.text("and %(more)d more", more=len(ordered) - MOST_LINES))
     return Message("alert" if bad else "status", text, tuple(lines))
