@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 from types import NoneType
-from typing import Any, Final
+from typing import Final
 
-from plugreg._support.frozen import NamedTuple
+from plugreg._support.frozen import NamedTuple, arguments
 from plugreg._support.guard import cut
 from plugreg._support.identity import ProcessIdentity, identity_of, is_gone
 from plugreg.records import PluginFailure, ProcessFailure, Stage
@@ -94,21 +94,16 @@ def has_ended(row: FailureRow, time_now: float) -> bool:
     return time_now - row.seen > _LONGEST_AGE / 7 if gone is None else gone
 
 
-def of_process(row: FailureRow, *, is_running: bool) -> Iterator[ProcessFailure]:
-    """Yield the failures of a row with the process that they belong to."""
-    for failure in row.failures:
-        yield with_process(failure, row.name, row.identity, is_running=is_running)
-
-
 def with_process(
     failure: PluginFailure, name: str, identity: ProcessIdentity, *, is_running: bool = True
 ) -> ProcessFailure:
     """Return a failure with the process that it belongs to."""
-    fields: dict[str, Any] = {
-        field: getattr(failure, field) for field in PluginFailure.__dataclass_fields__
-    }
     return ProcessFailure(
-        **fields, process=name, pid=identity.pid, host=identity.host, is_running=is_running
+        **arguments(failure),
+        process=name,
+        pid=identity.pid,
+        host=identity.host,
+        is_running=is_running,
     )
 
 
@@ -124,18 +119,15 @@ def _latest(failures: Iterable[PluginFailure]) -> Iterator[PluginFailure]:
         yield from islice(own, MOST_OF_PLUGIN)
 
 
-_STRINGS: Final = ("slug", "message", "subject", "place")
+_STRINGS: Final = ("slug", "message", "subject", "place", "traceback")
 
 
 def _as_json(failure: PluginFailure, length: int) -> Record:
-    return {
-        **{name: getattr(failure, name) for name in _STRINGS},
+    return arguments(failure) | {
         "stage": str(failure.stage),
-        "exception_type": failure.exception_type,
         "traceback": cut(failure.traceback, length),
         "first_seen": failure.first_seen.isoformat(),
         "last_seen": failure.last_seen.isoformat(),
-        "count": failure.count,
     }
 
 
@@ -155,7 +147,6 @@ def _failure(row: Record) -> PluginFailure:
         **{name: field(row, name, str) for name in _STRINGS},
         stage=Stage(field(row, "stage", str)),
         exception_type=field(row, "exception_type", str, NoneType),
-        traceback=field(row, "traceback", str),
         first_seen=_time(row, "first_seen"),
         last_seen=_time(row, "last_seen"),
         count=field(row, "count", int),

@@ -17,16 +17,19 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
+from plugreg._state import failure_rows
+from plugreg._state.asks import drop_outdated
 from plugreg._support.frozen import Frozen
-from plugreg._support.lazy import lazy
+from plugreg._support.identity import identity_of, is_gone, own_identity
+from plugreg._support.outages import Outage
 from plugreg.exceptions import StorageError
-from plugreg.records import ProcessRecord
+from plugreg.records import ProcessFailure, ProcessRecord
 from plugreg.storage.base import Record, field, parse_records
+from plugreg.storage.clock import now
+from plugreg.storage.quiet_commits import mark_quiet
 
 if TYPE_CHECKING:
     from plugreg._state.ledger import FailureLedger
-    from plugreg._support.outages import Outage
-    from plugreg.records import ProcessFailure
     from plugreg.storage import Storage, Transaction
 
 _TABLE: Final = "processes"
@@ -86,17 +89,12 @@ class Heartbeat:
         self._stored_version = (0, 0)
         self._has_failure_row = False
         self._failures_tried_at = -math.inf
-        # The plugins that this process serves, and since when by the clock of the store.
-        self._serves: tuple[object, float] = (None, 0.0)
-
-    @lazy
-    def _outage(self) -> Outage:
-        from plugreg._support.outages import Outage
-
-        return Outage(
+        self._outage = Outage(
             "the heartbeat of this process cannot be stored, so other processes do not see it",
             "the heartbeat of this process is stored again",
         )
+        # The plugins that this process serves, and since when by the clock of the store.
+        self._serves: tuple[object, float] = (None, 0.0)
 
     @property
     def name(self) -> str:
@@ -142,8 +140,6 @@ class Heartbeat:
             self._store(None, with_failures=True)
         if self._stored is None:
             return
-        from plugreg.storage.quiet_commits import mark_quiet
-
         self._stored = None
         try:
             with self._storage.transaction() as transaction:
@@ -159,8 +155,6 @@ class Heartbeat:
         Leaves out damaged rows, processes without a heartbeat for 3 minutes, and those of this
         machine that have ended. Writes nothing. Raises StorageError.
         """
-        from plugreg.storage.clock import now
-
         time_now = now(self._storage)
         own_key = self._own_key()
         rows = self._storage.read(_TABLE)
@@ -179,22 +173,12 @@ class Heartbeat:
 
         Writes nothing. Raises StorageError.
         """
-        from plugreg._state import failure_rows
-        from plugreg._support.identity import own_identity
-
-        identity = own_identity()
-        own = [
-            failure_rows.with_process(failure, self._name, identity)
-            for failure in self._ledger.all()
-        ]
+        identity, ledger = own_identity(), self._ledger
+        own = (failure_rows.with_process(f, self._name, identity) for f in ledger.all())
         return (*own, *self.failures_of_others())
 
     def failures_of_others(self) -> tuple[ProcessFailure, ...]:
         """Return the failures that other processes have stored, the latest process first."""
-        from plugreg._state import failure_rows
-        from plugreg._support.identity import is_gone
-        from plugreg.storage.clock import now
-
         time_now = now(self._storage)
         found: list[ProcessFailure] = []
         rows = failure_rows.read(self._storage.read(failure_rows.FAILURES))
@@ -204,7 +188,10 @@ class Heartbeat:
                 is_seen = key in seen and _is_recent(seen[key], time_now)
                 gone = is_gone(row.identity)
                 is_running = is_seen if gone is None else not gone
-                found += failure_rows.of_process(row, is_running=is_running)
+                found += [
+                    failure_rows.with_process(f, row.name, row.identity, is_running=is_running)
+                    for f in row.failures
+                ]
         return tuple(found)
 
     # -- the parts ---------------------------------------------------------------------------
@@ -219,10 +206,6 @@ class Heartbeat:
 
     def _store(self, status: ProcessStatus | None, *, with_failures: bool) -> None:
         """Store the status, unless it is None, and the failures in one transaction."""
-        from plugreg._state.asks import drop_outdated
-        from plugreg.storage.clock import now
-        from plugreg.storage.quiet_commits import mark_quiet
-
         # A failing storage is tried no sooner than a working storage.
         tried_at, version, key = time.monotonic(), self._ledger.version(), self._own_key()
         if status is not None:
@@ -234,9 +217,10 @@ class Heartbeat:
                 time_now = now(self._storage)
                 has_changed = False
                 if with_failures or self._stored is None:
-                    has_changed = self._drop_failures(transaction, time_now)
+                    host = own_identity().host
+                    has_changed = failure_rows.clean(transaction, key, self._name, host, time_now)
                 if with_failures:
-                    has_changed |= self._put_failures(transaction, time_now)
+                    has_changed |= self._put_failures(transaction, key, time_now)
                 if status is not None:
                     _drop_gone(transaction, key, time_now)
                     drop_outdated(transaction, time_now)
@@ -252,24 +236,13 @@ class Heartbeat:
             self._stored_version, self._has_failure_row = version, bool(self._ledger.failed)
         self._outage.succeeded()
 
-    def _drop_failures(self, transaction: Transaction, time_now: float) -> bool:
-        """Drop failures of ended processes that nobody needs; return whether there were any."""
-        from plugreg._state import failure_rows
-        from plugreg._support.identity import own_identity
-
-        host = own_identity().host
-        return failure_rows.clean(transaction, self._own_key(), self._name, host, time_now)
-
-    def _put_failures(self, transaction: Transaction, time_now: float) -> bool:
+    def _put_failures(self, transaction: Transaction, key: str, time_now: float) -> bool:
         """Put the row of the failures, none without any; return whether that changes anything."""
-        from plugreg._state import failure_rows
-        from plugreg._support.identity import own_identity
-
         failures = self._ledger.to_store()
         if not failures:
-            return transaction.delete(failure_rows.FAILURES, self._own_key())
+            return transaction.delete(failure_rows.FAILURES, key)
         row = failure_rows.as_row(self._name, own_identity(), time_now, failures)
-        transaction.put(failure_rows.FAILURES, self._own_key(), row)
+        transaction.put(failure_rows.FAILURES, key, row)
         return True
 
     def _own_key(self) -> str:
@@ -283,8 +256,6 @@ class Heartbeat:
         return self._key[1]
 
     def _row(self, status: ProcessStatus, seen: float) -> Record:
-        from plugreg._support.identity import own_identity
-
         serves = (status.generation, status.active)
         if self._serves[0] != serves:
             self._serves = (serves, seen)
@@ -314,8 +285,6 @@ def _drop_gone(transaction: Transaction, key: str, time_now: float) -> None:
 
 def _has_ended(row: Record) -> bool:
     """Return whether the process of a row is known to have ended, though its row is recent."""
-    from plugreg._support.identity import identity_of, is_gone
-
     # Processes of earlier versions did not store who they are.
     return "started" in row and is_gone(identity_of(row)) is True
 
