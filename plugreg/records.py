@@ -573,18 +573,6 @@ class KnownPlugin(Frozen):
         return self.spec is not None
 
 
-class Epoch(Frozen):
-    """Number of changes of desired states in a store, to read and compare.
-
-    ``number`` counts each activation, deactivation, deletion, installation, uninstallation and
-    request to reload everywhere. ``asked`` is the number of the last change after which all
-    processes discover plugins again.
-    """
-
-    number: int = 0
-    asked: int = 0
-
-
 class ProcessRecord(Frozen):
     """A process that shares a storage, by its last heartbeat.
 

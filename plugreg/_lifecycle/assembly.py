@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -12,12 +12,13 @@ from plugreg._calls.calling import Calling
 from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.build import Builder
 from plugreg._lifecycle.catalogue import Catalogue
+from plugreg._lifecycle.change_queue import ChangeQueue, EventOutbox
 from plugreg._lifecycle.lifecycle import LifeCycle
-from plugreg._lifecycle.recording import SettingsHealth
+from plugreg._lifecycle.recording import Retries, SettingsHealth
 from plugreg._state.ledger import FailureLedger
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._state.probe_rows import ProbeRows
-from plugreg._state.published import Published, StoredRows
+from plugreg._state.published import Published, RevisionTracker, StoredRows
 from plugreg._support.guard import safe_repr
 from plugreg._support.lazy import lazy
 from plugreg._support.slugs import Slug, canonical, near, slug_fault, slugify
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from plugreg._lifecycle.binding import BoundContext
     from plugreg._lifecycle.load import Acceptance, Loading
     from plugreg._lifecycle.protocols import Environment, Isolation
-    from plugreg._state.asks import Ask
     from plugreg._state.heartbeat import Heartbeat
     from plugreg._state.quarantine import Quarantine
     from plugreg.discovery.facts import Facts
@@ -247,28 +247,6 @@ def switched_off(table: MixinTable, switches: Mapping[str, bool]) -> frozenset[s
     )
 
 
-class Signal:
-    """Calls its subscribers with each emitted value, in the order in which they connected.
-
-    Subscribers connect while a registry is assembled, and stay. Guarding a subscriber that may
-    raise is the subscriber's own business.
-    """
-
-    __slots__ = ("_subscribers",)
-
-    def __init__(self) -> None:
-        self._subscribers: tuple[Callable[..., object], ...] = ()
-
-    def connect(self, subscriber: Callable[..., object]) -> None:
-        """Have *subscriber* called from now on."""
-        self._subscribers += (subscriber,)
-
-    def emit(self, *args: Any, **kwargs: Any) -> None:
-        """Call every subscriber with these arguments."""
-        for subscriber in self._subscribers:
-            subscriber(*args, **kwargs)
-
-
 MakeIsolation = Callable[["Assembly"], "Isolation"]
 """Returns the isolated plugins of a registry, from its parts."""
 
@@ -303,7 +281,6 @@ class Assembly:
         self.critical = {*self.rules.mandatory, *map(slugify, critical)}
         self.storage = MemoryStorage() if options.storage is None else options.storage
         self.published = Published()
-        setting_failed = Signal()
         overrides = options.overrides
         if overrides != {}:
             from plugreg.settings.overrides import parse_overrides
@@ -312,7 +289,7 @@ class Assembly:
         self.settings = SettingsStore(
             self.storage,
             self._report_setting,
-            record=setting_failed.emit,
+            record=self._record,
             overrides=overrides,
             encryption=options.encryption,
         )
@@ -327,7 +304,6 @@ class Assembly:
         self.ledger = FailureLedger(
             options.on_failure, self.settings.scrubber, self.published.drop_record
         )
-        setting_failed.connect(self.ledger.record)
         self.health = SettingsHealth(self.settings, self.ledger)
         self.calling = Calling(
             options.host,
@@ -354,9 +330,10 @@ class Assembly:
             self.calling.circuit_state,
             isolation=self.isolation,
         )
+        self.quarantine = self._make_quarantine()
         off = switched_off(self.mixins, options.switches)
-        manager = self.calling.manager
-        activator = Activator(self.mixins, off, manager, self._open_context)
+        activator = Activator(self.mixins, off, self.calling.manager, self._open_context)
+        outbox = EventOutbox(self.emit)
         self.life = LifeCycle(
             published=self.published,
             sources=sources(
@@ -367,7 +344,7 @@ class Assembly:
             builder=Builder(
                 rules=self.rules,
                 describe=self._describe,
-                manager=manager,
+                manager=self.calling.manager,
                 activator=activator,
                 load=self._load,
                 enter=self._enter,
@@ -378,50 +355,33 @@ class Assembly:
             ledger=self.ledger,
             health=self.health,
             stored=self.stored,
+            storage=self.storage,
+            revisions=RevisionTracker(self.plugin_rows, self.rules),
+            retries=Retries(),
+            queue=ChangeQueue(options.reload_wait, outbox.flush),
+            outbox=outbox,
             heartbeat=None if self._is_unseen else self.heartbeat,
-            asked=self._asked,
-            settle=self._settle,
-            leave=self._leave,
-            release=self._release,
-            wait=options.reload_wait,
+            quarantine=self.quarantine,
             environment=environment,
             isolation=self.isolation,
-            notify=self.emit,
         )
         if options.events is not None:
             # A wrong option is refused when the registry is made.
             _ = self.events
 
-    @lazy
-    def quarantine(self) -> Quarantine | None:
-        """Marks of plugins that are being loaded, None with a storage in memory."""
+    def _make_quarantine(self) -> Quarantine | None:
+        """Return the marks of plugins that are being loaded, None with a storage in memory."""
         if isinstance(self.storage, MemoryStorage):
             return None
         from plugreg._state.quarantine import Quarantine
 
-        return Quarantine(
-            self.storage, lambda: self.heartbeat.name, lambda: self.heartbeat.is_serving
-        )
+        return Quarantine(self.storage, self.heartbeat)
 
     def _enter(self, spec: PluginSpec) -> PluginFailure | None:
         if self.quarantine is None:
             return None
         is_harmless = self.isolation is not None and self.isolation.isolates(spec)
         return self.quarantine.enter(spec, is_harmless=is_harmless)
-
-    def _leave(self, served: Iterable[str] | None) -> None:
-        # It is made with the first plugin that is loaded.
-        quarantine = vars(self).get("quarantine")
-        if quarantine is not None:
-            quarantine.leave(served)
-
-    def _settle(self) -> Callable[[str], None] | None:
-        quarantine = vars(self).get("quarantine")
-        return None if quarantine is None else quarantine.settle()
-
-    def _release(self, slug: str) -> None:
-        if self.quarantine is not None:
-            self.quarantine.release(slug)
 
     @property
     def _is_unseen(self) -> bool:
@@ -471,11 +431,6 @@ class Assembly:
         if "events" in self.published.snapshot.by_mixin:
             self.events.notify(event, **kwargs)
 
-    def _asked(self, revision: int) -> Sequence[Ask]:
-        from plugreg._state import asks
-
-        return asks.since(self.storage, revision)
-
     def _describe(self, spec: PluginSpec) -> PluginFacts:
         return self.facts.of(spec)
 
@@ -508,6 +463,9 @@ class Assembly:
         active = self.published.snapshot.active.get(slug)
         isolation = self.isolation
         return None if active is None or isolation is None else isolation.process_of(active.plugin)
+
+    def _record(self, failure: PluginFailure) -> None:
+        self.ledger.record(failure)
 
     def _report_setting(self, scope: Scope, changed: frozenset[str]) -> None:
         """Notify a plugin whose settings were written, and those that hear events."""

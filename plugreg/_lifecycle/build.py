@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.resolve import Describe, Settled, need_unmet, resolve, settle
 from plugreg._lifecycle.snapshot import BuildState, Built, Evictions, Remake, derive, place_of
+from plugreg._support.frozen import Frozen
 from plugreg._support.guard import Guard
 from plugreg._support.slugs import Slug
 from plugreg.hooks import PluginManager
 from plugreg.records import (
+    EMPTY,
     FAILED,
     ActivePlugin,
     Code,
@@ -29,39 +31,30 @@ from plugreg.records import (
 
 if TYPE_CHECKING:
     from plugreg._lifecycle.load import Loading
-    from plugreg._lifecycle.protocols import Remember
 
+
+Remember = Callable[..., Mapping[Slug, PluginRow]]
+"""Stores plugins that are new, and returns the rows of all, or with ``few=True`` of these alone."""
 
 _MOST_ROUNDS: Final = 51
 """How often brought plugins may bring others before that is taken for a loop."""
 
 
-class Builder:
+class Builder(Frozen, frozen=False, eq=False):
     """Builds snapshots for a registry; keeps none, but knows the code that it has imported.
 
     ``load`` imports and constructs a plugin. ``off`` are the mixins whose switch is turned off.
     ``enter`` is called before a plugin is loaded, and returns why it must not be, or None.
     """
 
-    def __init__(
-        self,
-        *,
-        rules: HostRules,
-        describe: Describe,
-        manager: PluginManager,
-        activator: Activator,
-        load: Callable[[PluginSpec], Loading],
-        enter: Callable[[PluginSpec], PluginFailure | None],
-        off: frozenset[str],
-    ) -> None:
-        self._rules = rules
-        self._describe = describe
-        self._manager = manager
-        self._load = load
-        self._enter = enter
-        self._activator = activator
-        self._off = off
-        self._imported: Mapping[str, Code] = {}
+    rules: HostRules
+    describe: Describe
+    manager: PluginManager
+    activator: Activator
+    load: Callable[[PluginSpec], Loading]
+    enter: Callable[[PluginSpec], PluginFailure | None]
+    off: frozenset[str]
+    _imported: Mapping[str, Code] = EMPTY
 
     def build(
         self,
@@ -89,7 +82,7 @@ class Builder:
                 settled, rows = _choose(work, discovery, manual, remember)
                 others = None if only is None else work.others
                 for _ in range(_MOST_ROUNDS):
-                    plan = resolve(settled, rows, self._rules, self._describe, others)
+                    plan = resolve(settled, rows, self.rules, self.describe, others)
                     found = self._carry_out(plan, rows, work)
                     if not found and not work.pending:
                         break
@@ -102,13 +95,13 @@ class Builder:
                     break
                 # During its activation a plugin registered another plugin's name on the manager.
                 # That other plugin fails the next time, so this ends when no names are left.
-                self._activator.discard(previous.active)
+                self.activator.discard(previous.active)
             base = Snapshot(discovery=discovery) if only is None else previous
-            built = derive(base, work, rules=self._rules, off=self._off)
+            built = derive(base, work, rules=self.rules, off=self.off)
             evictions.commit()
         except BaseException:
             evictions.rollback()
-            self._activator.discard(previous.active)
+            self.activator.discard(previous.active)
             raise
         self._imported = evictions.imported
         return built
@@ -117,7 +110,7 @@ class Builder:
 
     def _is_reserved(self, active: ActivePlugin) -> bool:
         names = (active.slug, active.implementations.name)
-        return any(map(self._manager.is_reserved, names))
+        return any(map(self.manager.is_reserved, names))
 
     def _carry_out(
         self, plan: LoadPlan, rows: Mapping[Slug, PluginRow], work: BuildState
@@ -153,7 +146,7 @@ class Builder:
     def _is_kept(self, old: ActivePlugin, spec: PluginSpec, work: BuildState) -> bool:
         """Return whether an active plugin stays as it is, its hooks being still in service."""
         return (
-            self._manager.is_taken_in(spec.slug)
+            self.manager.is_taken_in(spec.slug)
             and work.remake == "changed"
             and spec.has_code_of(old.loaded.spec)
         )
@@ -163,14 +156,14 @@ class Builder:
     ) -> None:
         """Load and activate a plugin, or hold it."""
         slug = spec.slug
-        refusal = self._enter(spec)
+        refusal = self.enter(spec)
         if refusal is not None:
             work.hold(slug, refusal)
             return
         known = work.previous.plugins.get(slug)
         is_full = work.remake == "code"
         # The host's modules stay, whatever its distribution brings.
-        if spec.distribution is None or spec.distribution != self._rules.distribution:
+        if spec.distribution is None or spec.distribution != self.rules.distribution:
             with Guard() as guard:
                 before = None if known is None else known.spec
                 is_other = before is not None and not spec.has_code_of(before)
@@ -180,7 +173,7 @@ class Builder:
                 return
 
         started = perf_counter()
-        loading = self._load(spec)
+        loading = self.load(spec)
         work.took(slug, Stage.IMPORT, started)
         work.failures += loading.failures
         loaded = loading.loaded
@@ -190,14 +183,14 @@ class Builder:
             return
         work.failures += loaded.failures
         if old is not None and loaded.plugin is old.plugin:
-            if self._manager.is_taken_in(slug):
+            if self.manager.is_taken_in(slug):
                 # A module or an instance cannot be made again, and goes on serving as it is.
                 work.update(old, loaded, rank)
                 return
-            work.failures += self._activator.deactivate(old)
+            work.failures += self.activator.deactivate(old)
             work.updated.add(slug)
         started = perf_counter()
-        activation = self._activator.activate(loaded, rank, full=is_full)
+        activation = self.activator.activate(loaded, rank, full=is_full)
         work.took(slug, Stage.ACTIVATE, started)
         work.failures += activation.failures
         if activation.active is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 from plugreg._calls.calling import Calling
 from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.build import Builder
-from plugreg._lifecycle.change_queue import ChangeQueue, EventOutbox, Notify
-from plugreg._lifecycle.recording import Recorder, Retries, SettingsHealth
+from plugreg._lifecycle.change_queue import ChangeQueue, EventOutbox
+from plugreg._lifecycle.recording import Retries, SettingsHealth, record
 from plugreg._lifecycle.snapshot import Built, Remake
 from plugreg._state.ledger import FailureLedger
 from plugreg._state.published import Published, RevisionTracker, StoredRows
-from plugreg._support.frozen import replace
+from plugreg._support.frozen import Frozen, replace
 from plugreg._support.lazy import exceptions
 from plugreg._support.slugs import Slug
 from plugreg.discovery import Sources, forget_folders, restricted
@@ -37,104 +37,72 @@ if TYPE_CHECKING:
     from plugreg._lifecycle.protocols import Environment, Isolation
     from plugreg._state.asks import Ask
     from plugreg._state.heartbeat import Heartbeat, ProcessStatus
+    from plugreg._state.quarantine import Quarantine
+    from plugreg.storage import Storage
 
 _SLOW: Final = 1.0
 """Seconds above which an import is slow."""
 
 
-class LifeCycle:
+class LifeCycle(Frozen, frozen=False, eq=False):
     """Builds snapshots and publishes each of them whole.
 
     Changes wait in a queue. A change that plugin code asks for while it is being loaded is
     deferred until the current one has ended. A life cycle lives from the making of its registry
     to `close`.
 
-    Args:
-        wait: Seconds that a change waits for the previous change.
+    Attributes:
+        outbox: Emits events to plugins after a change; flushed when a change leaves the queue.
         heartbeat: Stores the status of this process, None if no other process can read it.
-        asked: Returns the requests to all processes after a revision.
-        settle: Called when all plugins of a change are made. It returns a function to call with a
-            slug before code of that plugin runs, or None if no plugin is new.
-        leave: Called when nothing is being loaded any more, with the plugins in service, or with
-            None where that was ended.
-        release: Called before a plugin is tried that may have ended a process.
+        quarantine: Marks the plugins that are being loaded, None if nothing outlives the process.
         environment: The environment of installed plugins, None if there is none.
         isolation: The isolated plugins, None without any.
-        notify: Emits an event to plugins, once it may.
+        slow_imports: Seconds that imports took that were slow, by slug. It is replaced, and never
+            changed.
     """
 
-    def __init__(
-        self,
-        *,
-        published: Published,
-        sources: Sources,
-        builder: Builder,
-        activator: Activator,
-        calling: Calling,
-        ledger: FailureLedger,
-        health: SettingsHealth,
-        stored: StoredRows,
-        heartbeat: Heartbeat | None,
-        asked: Callable[[int], Sequence[Ask]],
-        settle: Callable[[], Callable[[str], None] | None],
-        leave: Callable[[Iterable[str] | None], None],
-        release: Callable[[str], None],
-        wait: float,
-        environment: Environment | None,
-        isolation: Isolation | None,
-        notify: Notify,
-    ) -> None:
-        self._published = published
-        self._sources = sources
-        self._builder = builder
-        self._activator = activator
-        self._manager = calling.manager
-        self._dispatch = calling.dispatch
-        self._ledger = ledger
-        self._health = health
-        self._stored = stored
-        self._plugin_rows = stored.plugin_rows
-        self._heartbeat = heartbeat
-        self._asked = asked
-        self._settle = settle
-        self._leave = leave
-        # What is called before code of one plugin runs that is made and was never loaded before.
-        self._watch: Callable[[str], None] | None = None
-        self.release: Final = release
-        """Lets a plugin be loaded again that ended a process. Raises StorageError."""
-        # Revision up to which this process has carried out requests to all.
-        self._asked_until: int | None = None
-        self._environment = environment
-        self._isolation = isolation
-        self._outbox = EventOutbox(notify)
-        self._queue = ChangeQueue(wait, self._outbox.flush)
-        self._recorder = Recorder(
-            manager=calling.manager, ledger=ledger, health=health, stored=stored
-        )
-        self._revisions = RevisionTracker(stored.plugin_rows, stored.rules)
-        self._retries = Retries()
-        self._manual: tuple[PluginSpec, ...] = ()
-        self._collected = Discovery()
-        self._has_ended = False
-        # The damage at the last reload.
-        self._known_damage: set[tuple[object, ...]] = set()
-        # The revision of which _read_values() has read all values.
-        self._revision_read: int | None = None
-        # The change that is published and not finished yet, and the failures that followed it.
-        self._unfinished: tuple[Built, list[PluginFailure]] | None = None
-        # Whether a change of plugin rows may be stored that was not carried out.
-        self._is_behind = False
-        self.slow_imports: Mapping[str, float] = EMPTY
-        """Seconds that imports took that were slow, by slug. It is replaced, and never changed."""
+    published: Published
+    sources: Sources
+    builder: Builder
+    activator: Activator
+    calling: Calling
+    ledger: FailureLedger
+    health: SettingsHealth
+    stored: StoredRows
+    storage: Storage
+    revisions: RevisionTracker
+    retries: Retries
+    queue: ChangeQueue
+    outbox: EventOutbox
+    heartbeat: Heartbeat | None
+    quarantine: Quarantine | None
+    environment: Environment | None
+    isolation: Isolation | None
+    slow_imports: Mapping[str, float] = EMPTY
+    # What is called before code of one plugin runs that is made and was never loaded before.
+    _watch: Callable[[str], None] | None = None
+    # Revision up to which this process has carried out requests to all.
+    _asked_until: int | None = None
+    _manual: tuple[PluginSpec, ...] = ()
+    _collected: Discovery = Discovery()
+    _has_ended: bool = False
+    # The damage at the last reload.
+    _known_damage: Set[tuple[object, ...]] = frozenset()
+    # The revision of which _read_values() has read all values.
+    _revision_read: int | None = None
+    # The change that is published and not finished yet, and the failures that followed it.
+    _unfinished: tuple[Built, list[PluginFailure]] | None = None
+    # Whether a change of plugin rows may be stored that was not carried out.
+    _is_behind: bool = False
 
     def status(self) -> ProcessStatus:
         """Return which plugins are in service now, and by which epoch of the plugin rows."""
         from plugreg._state.heartbeat import ProcessStatus
 
         return ProcessStatus(
-            generation=self._revisions.epoch,
-            active=tuple(self._published.snapshot.active),
-            errors=len(self._ledger.all()),
+            generation=self.revisions.epoch,
+            active=tuple(self.published.snapshot.active),
+            errors=len(self.ledger.all()),
             slow=self.slow_imports,
         )
 
@@ -147,12 +115,12 @@ class LifeCycle:
         Before the first load plugins are always looked for. Returns an empty report if the reload
         is deferred.
         """
-        collect = collect or not self._published.is_loaded
+        collect = collect or not self.published.is_loaded
         remake: Remake = "code" if full else "objects" if force else "changed"
         job = partial(
             self._reload, collect=collect, remake=remake, everywhere=everywhere, again=collect
         )
-        report = self._queue.run(job, (remake, collect, everywhere))
+        report = self.queue.run(job, (remake, collect, everywhere))
         return report or LoadReport(active=(), states={}, failures=(), seconds=0.0)
 
     def refresh(self) -> bool:
@@ -160,14 +128,14 @@ class LifeCycle:
 
         Values wait for no change that is under way in this process; changed plugin rows do.
         """
-        self._published.current()
-        if self._revisions.is_current() and self._is_environment_current():
+        self.published.current()
+        if self.revisions.is_current() and self._is_environment_current():
             return False
-        if not self._queue.is_free():
+        if not self.queue.is_free():
             self._read_values()
-            if self._revisions.wanted_without_reload(self._published.snapshot) is not None:
+            if self.revisions.wanted_without_reload(self.published.snapshot) is not None:
                 return False
-        return bool(self._queue.run(self._catch_up, "refresh", meanwhile=self._read_values))
+        return bool(self.queue.run(self._catch_up, "refresh", meanwhile=self._read_values))
 
     def carry_out(self, store: Callable[[], tuple[Mapping[Slug, bool | None], int]]) -> None:
         """Store which plugins are wanted, and switch these and the plugins that need them.
@@ -179,7 +147,7 @@ class LifeCycle:
         it made, 0 for none.
         """
         stored, was_behind = None, self._is_behind
-        if self._queue.is_inside():
+        if self.queue.is_inside():
             self._is_behind = True
             stored = store()
 
@@ -187,11 +155,11 @@ class LifeCycle:
             self._is_behind = True
             wanted, epoch = stored or store()
             self._apply_to(wanted)
-            self._revisions.note_own_change(epoch)
+            self.revisions.note_own_change(epoch)
             self._is_behind = False
             for slug, active in wanted.items() if epoch else ():
                 if active is not None:
-                    self._outbox.add("plugin_activated", slug=slug, active=active)
+                    self.outbox.add("plugin_activated", slug=slug, active=active)
 
         self._run(change)
         if stored is not None:
@@ -200,20 +168,25 @@ class LifeCycle:
 
     def reset(self, slug: str) -> None:
         """Close the circuit of a plugin, and try it again if it has failed."""
-        self._queue.run(lambda: self._reset({slug}))
+        self.queue.run(lambda: self._reset({slug}))
+
+    def release(self, slug: str) -> None:
+        """Let a plugin be loaded again that ended a process. Raises StorageError."""
+        if self.quarantine is not None:
+            self.quarantine.release(slug)
 
     def retry(self) -> None:
         """Try plugins again that have asked for it by raising NotReadyYet, if it is time."""
-        if self._retries.due():
+        if self.retries.due():
             # Another thread may have tried them while this thread waited.
-            self._run(lambda: self._apply_to(self._retries.due()))
+            self._run(lambda: self._apply_to(self.retries.due()))
 
     def beat(self) -> None:
         """Store the status of this process, if the last heartbeat is old.
 
         From now on it is stored with each change, too.
         """
-        if self._heartbeat is not None and self._heartbeat.serve():
+        if self.heartbeat is not None and self.heartbeat.serve():
             self._run(lambda: None)
 
     def register(self, spec: PluginSpec) -> None:
@@ -221,14 +194,14 @@ class LifeCycle:
 
         Raises PluginSlugError for a slug that is known, and while plugins are being loaded.
         """
-        if self._queue.is_inside():
+        if self.queue.is_inside():
             raise exceptions.PluginSlugError(
                 spec.slug,
                 "plugins are being loaded; a plugin brings others with plugreg_plugins()",
             )
 
         def change() -> None:
-            if spec.slug in self._published.snapshot.plugins:
+            if spec.slug in self.published.snapshot.plugins:
                 message = "it is the slug of a known plugin; choose another"
                 raise exceptions.PluginSlugError(spec.slug, message)
             self._apply_to({spec.slug}, (*self._manual, spec))
@@ -249,7 +222,7 @@ class LifeCycle:
         If Ctrl-C has interrupted it, closing again does the rest.
         """
         if not self._has_ended:
-            self._queue.run(self._end)
+            self.queue.run(self._end)
 
     # -- the parts ---------------------------------------------------------------------------
 
@@ -260,37 +233,41 @@ class LifeCycle:
             with self._turn():
                 change()
 
-        self._queue.run(job)
+        self.queue.run(job)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """Enclose a change: first finish an interrupted change, and report to others at the end."""
-        if self._published.is_closed:
-            self._published.current()
+        if self.published.is_closed:
+            self.published.current()
         self._finish()
         if self._is_behind:
             self._carry_out_rest()
         try:
             yield
         except BaseException:
-            self._leave(None)
+            self._leave()
             raise
         finally:
             self._watch = None
         # All code that loading runs has been run.
-        self._leave(self._published.snapshot.active)
-        if self._heartbeat is not None:
-            self._heartbeat.beat(self.status())
+        self._leave(self.published.snapshot.active)
+        if self.heartbeat is not None:
+            self.heartbeat.beat(self.status())
+
+    def _leave(self, served: Iterable[str] | None = None) -> None:
+        if self.quarantine is not None:
+            self.quarantine.leave(served)
 
     def _is_environment_current(self) -> bool:
-        return self._environment is None or self._environment.is_current()
+        return self.environment is None or self.environment.is_current()
 
     def _carry_out_rest(self) -> None:
         """Carry out the stored part of an interrupted change, as a refresh does."""
         # The reload is a change itself.
         self._is_behind = False
         try:
-            if not self._revisions.is_current():
+            if not self.revisions.is_current():
                 self._catch_up()
         except BaseException as error:
             self._is_behind = True
@@ -300,19 +277,19 @@ class LifeCycle:
 
     def _end(self) -> None:
         def publish() -> None:
-            self._published.publish(Snapshot())
-            self._published.is_closed = True
+            self.published.publish(Snapshot())
+            self.published.is_closed = True
 
-        active = self._published.snapshot.active
-        self._manager.exchange(active, (), publish)
-        self._health.forget(active)
-        for failure in self._activator.settle({}):
-            self._ledger.record(failure)
+        active = self.published.snapshot.active
+        self.calling.manager.exchange(active, (), publish)
+        self.health.forget(active)
+        for failure in self.activator.settle({}):
+            self.ledger.record(failure)
         self._end_processes({})
-        if self._heartbeat is not None:
-            self._heartbeat.stop()
-        if self._environment is not None:
-            self._environment.close()
+        if self.heartbeat is not None:
+            self.heartbeat.stop()
+        if self.environment is not None:
+            self.environment.close()
         self._has_ended = True
 
     def _reload(
@@ -320,24 +297,27 @@ class LifeCycle:
     ) -> LoadReport:
         """Publish the next snapshot; ``again`` has deleted plugins count as never seen."""
         with self._turn():
-            before = self._plugin_rows.ask_all() if everywhere else None
-            # Rows that others store after this look are found by the next refresh.
-            look = self._revisions.look()
+            if everywhere:
+                own = self.stored.plugin_rows.ask_all()
+                if [ask.revision for ask in self._open_asks()] == [own]:
+                    self._asked_until = own
+            # Rows that others store after this are found by the next refresh.
+            revision, epoch = self.stored.plugin_rows.revision(), self.stored.plugin_rows.epoch()
             if self._asked_until is None:
                 # Earlier requests do not concern a process that is loaded now.
-                self._asked_until = look.revision
-            if self._environment is not None:
-                self._environment.follow()
+                self._asked_until = revision
+            if self.environment is not None:
+                self.environment.follow()
             forget_folders()
-            found = self._sources.find()
+            found = self.sources.find()
             # A known plugin that is missing now may return without a new discovery.
             collected = found if collect else self._collected
             found = restricted(found, collected)
-            active = self._published.snapshot.active
-            changed = self._stored.load()
-            damage = self._stored.damage()
-            faults = () if self._environment is None else self._environment.failures()
-            faults = (*self._plugin_rows.set_aside_failures(), *faults)
+            active = self.published.snapshot.active
+            changed = self.stored.load()
+            damage = self.stored.damage()
+            faults = () if self.environment is None else self.environment.failures()
+            faults = (*self.stored.plugin_rows.set_aside_failures(), *faults)
             found = replace(found, failures=(*found.failures, *faults))
             try:
                 started = perf_counter()
@@ -355,28 +335,35 @@ class LifeCycle:
             finally:
                 self._notify_changed(changed, active)
             self._known_damage = damage
-            self._revisions.note_reload(look, collected=collect)
+            is_asked = self._asked_until != revision and self._open_asks()
+            # A request that is still open must be found at the next look.
+            self.revisions.note(None if is_asked else revision, epoch)
             # A view, since the host gets the report after the plugins.
             shown = replace(report, states=MappingProxyType(report.states))
-            self._dispatch.call_watched("plugreg_plugins_loaded", self._watch, report=shown)
-            self._outbox.add("plugins_loaded")
-            if before is not None:
-                self._revisions.note_asked(before)
+            self.calling.dispatch.call_watched("plugreg_plugins_loaded", self._watch, report=shown)
+            self.outbox.add("plugins_loaded")
             return report
+
+    def _open_asks(self) -> list[Ask]:
+        """Return the requests to all processes that this process has not carried out yet."""
+        from plugreg._state import asks
+
+        return asks.since(self.storage, self._asked_until or 0)
 
     def _catch_up(self) -> bool:
         """Take in changes of others; return whether they caused a reload."""
-        asked = self._asked(self._asked_until or 0)
+        revision = self.stored.plugin_rows.revision()
+        asked = self._open_asks()
         if asked:
             self._asked_until = asked[-1].revision
-        has_reloaded = self._take_in()
+        has_reloaded = self._take_in(revision)
         for ask in asked:
             has_reloaded |= self._carry_out_asked(ask)
         return has_reloaded
 
     def _carry_out_asked(self, ask: Ask) -> bool:
         """Carry out requests to all processes; return whether plugins were reloaded."""
-        plugins = self._published.snapshot.plugins
+        plugins = self.published.snapshot.plugins
         if ask.slug is not None and ask.slug not in plugins:
             return False
         if ask.what == "reset":
@@ -391,30 +378,30 @@ class LifeCycle:
 
     def _reset(self, slugs: Iterable[str]) -> bool:
         """Close the circuits of plugins; return whether failed plugins were tried again."""
-        plugins = self._published.snapshot.plugins
+        plugins = self.published.snapshot.plugins
         failed = {slug for slug in slugs if plugins[slug].state is PluginState.FAILED}
         for slug in slugs:
-            self._dispatch.reset(slug)
+            self.calling.dispatch.reset(slug)
             self.release(slug)
         with self._turn():
             self._apply_to(failed)
         return bool(failed)
 
-    def _take_in(self) -> bool:
+    def _take_in(self, revision: int) -> bool:
         """Read plugin rows of others; return whether they caused a reload."""
         with self._turn():
-            revision, snapshot = self._plugin_rows.revision(), self._published.snapshot
-            found = self._revisions.wanted_without_reload(snapshot)
+            snapshot = self.published.snapshot
+            found = self.revisions.wanted_without_reload(snapshot)
             if found is not None:
                 self._read_values()
             is_other = not self._is_environment_current()
-            if found is None or is_other or self._known_damage != self._stored.damage():
+            if found is None or is_other or self._known_damage != self.stored.damage():
                 self._reload(collect=True, remake="changed")
                 return True
             wanted, epoch = found
             if wanted != snapshot.wished:
-                self._published.publish(replace(snapshot, wished=wanted))
-            self._revisions.note_values(revision, epoch)
+                self.published.publish(replace(snapshot, wished=wanted))
+            self.revisions.note(revision, epoch)
             return False
 
     def _read_values(self) -> None:
@@ -422,9 +409,9 @@ class LifeCycle:
 
         It needs no turn, and changes nothing that a change relies on.
         """
-        revision, active = self._plugin_rows.revision(), self._published.snapshot.active
+        revision, active = self.stored.plugin_rows.revision(), self.published.snapshot.active
         if revision != self._revision_read:
-            changed = self._health.check_read(active.values(), self._stored.load)
+            changed = self.health.check_read(active.values(), self.stored.load)
             self._notify_changed(changed, active)
             self._revision_read = revision
 
@@ -438,9 +425,11 @@ class LifeCycle:
 
     def _notify(self, slug: str, plugin: object, keys: frozenset[str]) -> None:
         """Notify an object of changed settings, if it is in service still."""
-        active = self._published.snapshot.active.get(slug)
+        active = self.published.snapshot.active.get(slug)
         if active is not None and active.plugin is plugin:
-            self._dispatch.notify(active.implementations, "plugreg_settings_changed", changed=keys)
+            self.calling.dispatch.notify(
+                active.implementations, "plugreg_settings_changed", changed=keys
+            )
 
     def _apply_to(
         self,
@@ -451,7 +440,7 @@ class LifeCycle:
     ) -> None:
         """Apply the stored states of these plugins and of their dependents."""
         if slugs:
-            snapshot = self._published.snapshot
+            snapshot = self.published.snapshot
             only = frozenset(slugs).union(*map(snapshot.dependants, slugs))
             self._apply(snapshot.discovery, only=only, manual=manual, remake=remake)
 
@@ -472,25 +461,25 @@ class LifeCycle:
         manual = self._manual if manual is None else manual
 
         def publish() -> None:
-            self._published.publish(built.snapshot)
+            self.published.publish(built.snapshot)
             self._collected = collected or self._collected
             self._manual = manual
-            self._published.is_loaded = True
+            self.published.is_loaded = True
             self._unfinished = built, []
 
         try:
-            built = self._builder.build(
-                self._published.snapshot,
+            built = self.builder.build(
+                self.published.snapshot,
                 found,
                 manual,
-                partial(self._stored.remember, again=again),
+                partial(self.stored.remember, again=again),
                 remake=remake,
                 only=only,
             )
-            self._watch = self._settle()
-            self._plugin_rows.rename(built.renamed)
+            self._watch = None if self.quarantine is None else self.quarantine.settle()
+            self.stored.plugin_rows.rename(built.renamed)
             # Hooks and snapshot, or neither.
-            self._manager.exchange(
+            self.calling.manager.exchange(
                 [plugin.slug for plugin in built.removed],
                 [plugin.implementations for plugin in built.added],
                 publish,
@@ -505,26 +494,33 @@ class LifeCycle:
 
         Nothing that concerns plugins is done twice, wherever Ctrl-C has come before.
         """
-        self._manager.settle()
+        self.calling.manager.settle()
         if self._unfinished is None:
             self._tear_down()
             return ()
         built, late = self._unfinished
-        self._retries.note(built.tried | built.gone, built.failures)
+        self.retries.note(built.tried | built.gone, built.failures)
         self._note_times(built)
         for plugin in (*built.added, *built.removed):
             if plugin.slug not in built.updated:
                 # Calls of an earlier object no longer count, and an inactive plugin has no circuit.
-                self._dispatch.reset(plugin.slug)
-        late.extend(self._activator.settle(self._published.snapshot.active))
-        self._end_processes(self._published.snapshot.active)
-        for slug, plugin, keys in self._activator.changed_settings():
+                self.calling.dispatch.reset(plugin.slug)
+        late.extend(self.activator.settle(self.published.snapshot.active))
+        self._end_processes(self.published.snapshot.active)
+        for slug, plugin, keys in self.activator.changed_settings():
             self._notify(slug, plugin, keys)
         # Before unknown hooks are looked for: a replayed call may add the specs that they lack.
-        for slug, hook, error in self._manager.replay(self._watch):
+        for slug, hook, error in self.calling.manager.replay(self._watch):
             late.append(PluginFailure.of_call(slug, hook, error))
-        kept = self._recorder.record(built, late)
-        self._dispatch.forget(built.gone)
+        kept = record(
+            built,
+            late,
+            manager=self.calling.manager,
+            ledger=self.ledger,
+            health=self.health,
+            stored=self.stored,
+        )
+        self.calling.dispatch.forget(built.gone)
         self._unfinished = None
         return kept
 
@@ -542,11 +538,11 @@ class LifeCycle:
 
     def _tear_down(self) -> None:
         """Tear down the plugins that were made for a snapshot that is not published."""
-        self._manager.settle()
-        self._activator.discard(self._published.snapshot.active)
-        self._end_processes(self._published.snapshot.active)
+        self.calling.manager.settle()
+        self.activator.discard(self.published.snapshot.active)
+        self._end_processes(self.published.snapshot.active)
 
     def _end_processes(self, in_service: Mapping[str, ActivePlugin]) -> None:
         """End the processes of isolated plugins that are not in service."""
-        if self._isolation is not None:
-            self._isolation.settle(in_service)
+        if self.isolation is not None:
+            self.isolation.settle(in_service)

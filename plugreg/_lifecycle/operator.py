@@ -78,12 +78,7 @@ class Operator(Frozen):
                 for name in (target, *snapshot.dependants(target)):
                     self._check_probe(snapshot.plugins.get(name), probe)
 
-        def store() -> tuple[Mapping[Slug, bool | None], int]:
-            wanted = dict.fromkeys(self._check_permitted(slug, allow_missing=allow_missing), True)
-            self.life.release(slug)
-            return self.stored.plugin_rows.set_active(wanted)
-
-        self.life.carry_out(store)
+        self._switch({slug: True}, allow_missing=allow_missing)
         return self.catalogue.record(slug)
 
     def deactivate(self, slug: str, *, cascade: bool = False) -> PluginRecord:
@@ -106,16 +101,7 @@ class Operator(Frozen):
                 those count as active that a normal start would load.
             PluginSlugError: If it was registered by hand.
         """
-
-        def store() -> tuple[Mapping[Slug, bool | None], int]:
-            leaving = [self._find_stored(slug).slug]
-            if cascade:
-                leaving += self._active_dependants()(slug)
-            self._check_leaving(leaving)
-            wanted = dict.fromkeys(leaving, False)
-            return self.stored.plugin_rows.set_active(wanted)
-
-        self.life.carry_out(store)
+        self._switch({slug: False}, cascade=cascade)
         return self.catalogue.record(slug)
 
     def switch(self, wanted: Mapping[str, bool]) -> Mapping[str, PluginRecord]:
@@ -128,21 +114,7 @@ class Operator(Frozen):
         for slug, active in wanted.items():
             if not isinstance(active, bool):
                 raise TypeError(f"plugin {slug!r} is switched by True or False, not {active!r}")
-
-        def store() -> tuple[Mapping[Slug, bool | None], int]:
-            coming: list[Slug] = []
-            leaving = [
-                self._find_stored(slug).slug for slug, active in wanted.items() if not active
-            ]
-            for slug in (slug for slug, active in wanted.items() if active):
-                coming += self._check_permitted(slug, allow_missing=False)
-            self._check_leaving(leaving)
-            for slug in coming:
-                self.life.release(slug)
-            changes = dict.fromkeys(coming, True) | dict.fromkeys(leaving, False)
-            return self.stored.plugin_rows.set_active(changes)
-
-        self.life.carry_out(store)
+        self._switch(wanted)
         return {slug: self.catalogue.record(slug) for slug in wanted}
 
     def delete(self, slug: str) -> None:
@@ -199,6 +171,33 @@ class Operator(Frozen):
             raise PluginNotFoundError(slug, hint)
         self.life.unregister(known.slug)
 
+    def _switch(
+        self, wanted: Mapping[str, bool], *, allow_missing: bool = False, cascade: bool = False
+    ) -> None:
+        """Store whether plugins are wanted, and carry that out; see `activate`, `deactivate`."""
+
+        def store() -> tuple[Mapping[Slug, bool | None], int]:
+            leaving = [
+                self._find_stored(slug).slug for slug, active in wanted.items() if not active
+            ]
+            coming = [
+                name
+                for slug, active in wanted.items()
+                if active
+                for name in self._check_permitted(slug, allow_missing=allow_missing)
+            ]
+            if leaving:
+                dependants_of = self._active_dependants()
+                if cascade:
+                    leaving += [name for slug in leaving for name in dependants_of(slug)]
+                self._check_leaving(leaving, dependants_of)
+            for slug in coming:
+                self.life.release(slug)
+            changes = dict.fromkeys(coming, True) | dict.fromkeys(leaving, False)
+            return self.stored.plugin_rows.set_active(changes)
+
+        self.life.carry_out(store)
+
     def _check_probe(self, known: KnownPlugin | None, probe: Callable[[str], ProbeReport]) -> None:
         """Probe a plugin that could end this process, and is not in service.
 
@@ -245,13 +244,14 @@ class Operator(Frozen):
             active = {spec.slug for spec in of.order}
         return lambda slug: [name for name in of.dependants(slug) if name in active]
 
-    def _check_leaving(self, slugs: Collection[Slug]) -> None:
+    def _check_leaving(
+        self, slugs: Collection[Slug], dependants_of: Callable[[str], list[Slug]]
+    ) -> None:
         """Check that plugins may be switched off together.
 
         Raises PluginMandatoryError, and PluginRequiredError where an active plugin that needs it
         of them would stay.
         """
-        dependants_of = self._active_dependants()
         for slug in slugs:
             dependants = dependants_of(slug)
             for name in (slug, *dependants):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from plugreg._support.slugs import Slug
-from plugreg.records import ActivePlugin, PluginFailure, PluginRow, PluginSpec
+from plugreg.records import ActivePlugin, PluginFailure, PluginSpec
 
 if TYPE_CHECKING:
     from plugreg._lifecycle.binding import BoundContext
@@ -31,24 +30,6 @@ class Environment(Protocol):
 
     def close(self) -> None:
         """Let other processes remove generations that this process has used."""
-        ...
-
-
-class Remember(Protocol):
-    """Stores plugins that are new, and returns the rows of all, or with ``few`` of these alone."""
-
-    def __call__(
-        self, specs: Iterable[PluginSpec], /, *, few: bool = False
-    ) -> Mapping[Slug, PluginRow]:
-        """Store the new plugins; there is one spec for each slug."""
-        ...
-
-
-class ProcessData(Protocol):
-    """Facts on a process."""
-
-    def as_data(self) -> dict[str, Any]:
-        """Return the facts as data for JSON."""
         ...
 
 
@@ -79,6 +60,6 @@ class Isolation(Protocol):
         """Return facts on the process of a plugin, None if it is not isolated."""
         ...
 
-    def processes(self) -> Mapping[str, ProcessData]:
-        """Return facts on the process of each isolated plugin, by slug."""
+    def processes(self) -> Mapping[str, Any]:
+        """Return facts on the process of each isolated plugin, by slug, with ``as_data()``."""
         ...

@@ -16,7 +16,7 @@ from plugreg._calls.calling import HOOK_ORDER, UNKNOWN_HOOKS
 from plugreg._lifecycle.snapshot import Built
 from plugreg._state.ledger import FailureLedger
 from plugreg._state.published import StoredRows
-from plugreg._support.frozen import Frozen, NamedTuple
+from plugreg._support.frozen import NamedTuple
 from plugreg._support.lazy import PerProcess
 from plugreg._support.slugs import near
 from plugreg.hooks import PluginManager
@@ -223,54 +223,52 @@ class SettingsHealth:
                 yield f"{key}: the host overrides it, and the plugin has no such setting{hint}"
 
 
-class Recorder(Frozen):
-    """Replaces failures in the ledger by those of a published change."""
+def record(
+    built: Built,
+    late: Iterable[PluginFailure],
+    *,
+    manager: PluginManager,
+    ledger: FailureLedger,
+    health: SettingsHealth,
+    stored: StoredRows,
+) -> tuple[PluginFailure, ...]:
+    """Replace the outdated failures of the plugins of a change; return those recorded now.
 
-    manager: PluginManager
-    ledger: FailureLedger
-    health: SettingsHealth
-    stored: StoredRows
+    ``late`` are the failures after the publication.
+    """
+    active, plugins = built.snapshot.active, built.snapshot.plugins
+    moved = {plugin.slug for plugin in (*built.added, *built.removed)} - built.updated
+    health.forget(plugin.slug for plugin in built.removed if plugin.slug not in active)
 
-    def record(self, built: Built, late: Iterable[PluginFailure]) -> tuple[PluginFailure, ...]:
-        """Replace the outdated failures of the plugins concerned; return those recorded now.
+    def is_outdated(failure: PluginFailure) -> bool:
+        if failure.stage in (Stage.DISCOVERY, Stage.INSTALL):
+            return built.is_whole
+        if health.is_record(failure):
+            return failure.slug not in active
+        if failure.subject == UNKNOWN_PLUGIN and failure.slug not in plugins:
+            return built.is_whole
+        if failure.subject == HOOK_ORDER:
+            # Any plugin that comes or leaves may make or break a cycle of others.
+            return True
+        if failure.stage in LOAD_STAGES:
+            return failure.slug in built.tried or failure.slug not in plugins
+        return failure.slug in moved
 
-        ``late`` are the failures after the publication.
-        """
-        active, plugins = built.snapshot.active, built.snapshot.plugins
-        moved = {plugin.slug for plugin in (*built.added, *built.removed)} - built.updated
-        self.health.forget(plugin.slug for plugin in built.removed if plugin.slug not in active)
-
-        def is_outdated(failure: PluginFailure) -> bool:
-            if failure.stage in (Stage.DISCOVERY, Stage.INSTALL):
-                return built.is_whole
-            if self.health.is_record(failure):
-                return failure.slug not in active
-            if failure.subject == UNKNOWN_PLUGIN and failure.slug not in plugins:
-                return built.is_whole
-            if failure.subject == HOOK_ORDER:
-                # Any plugin that comes or leaves may make or break a cycle of others.
-                return True
-            if failure.stage in LOAD_STAGES:
-                return failure.slug in built.tried or failure.slug not in plugins
-            return failure.slug in moved
-
-        unknown = {str(slug): self.manager.unknown_hooks(slug) for slug in sorted(built.tried)}
-        failures = [*built.failures, *late]
-        if built.is_whole:
-            failures += self.stored.ownerless(plugins)
-        for slug in self.stored.settings.overrides:
-            if slug not in plugins and (built.is_whole or slug in moved):
-                failures.append(_unknown_plugin(slug, plugins))
-        failures += _hook_failures(UNKNOWN_HOOKS, unknown)
-        failures += _hook_failures(HOOK_ORDER, self.manager.ignored_constraints())
-        kept = [*self.ledger.replace(failures, is_outdated)]
-        # A whole load has read all values again.
-        kept += self.health.check(active.values() if built.is_whole else built.added)
-        self.stored.settings.release(built.gone)
-        _logger.info(
-            "%d plugins active of %d known, %d failures", len(active), len(plugins), len(kept)
-        )
-        return tuple(kept)
+    unknown = {str(slug): manager.unknown_hooks(slug) for slug in sorted(built.tried)}
+    failures = [*built.failures, *late]
+    if built.is_whole:
+        failures += stored.ownerless(plugins)
+    for slug in stored.settings.overrides:
+        if slug not in plugins and (built.is_whole or slug in moved):
+            failures.append(_unknown_plugin(slug, plugins))
+    failures += _hook_failures(UNKNOWN_HOOKS, unknown)
+    failures += _hook_failures(HOOK_ORDER, manager.ignored_constraints())
+    kept = [*ledger.replace(failures, is_outdated)]
+    # A whole load has read all values again.
+    kept += health.check(active.values() if built.is_whole else built.added)
+    stored.settings.release(built.gone)
+    _logger.info("%d plugins active of %d known, %d failures", len(active), len(plugins), len(kept))
+    return tuple(kept)
 
 
 class Retries:

@@ -6,7 +6,7 @@ imported, stored or recorded here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +14,7 @@ from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import Guard, explain
 from plugreg._support.slugs import Slug, canonical, has_utf8
 from plugreg.records import (
+    EMPTY,
     FAILED,
     REFUSED,
     ActivePlugin,
@@ -79,12 +80,15 @@ def resolve(
     rules: HostRules,
     describe: Describe,
     others: Snapshot | None = None,
+    *,
+    quarantined: Mapping[str, str] = EMPTY,
 ) -> LoadPlan:
     """Make the plan of a load. It depends on nothing but the arguments.
 
     ``describe`` is called for wanted plugins alone. With ``others``, which stay as they are, the
     plan is about the plugins of ``settled`` and ``rows`` alone, and the others take no time. Each
-    plugin that needs any of these must be among them.
+    plugin that needs any of these must be among them. ``quarantined`` has the messages of plugins
+    that ended the process that loaded them.
     """
     chosen, failures = settled.specs, [*settled.failures]
     gone = {slug: row.distribution for slug, row in rows.items() if slug not in chosen}
@@ -98,6 +102,9 @@ def resolve(
         )
 
     needs, held, faults = _find_needs(chosen, rows, rules, describe, providers)
+    for slug in needs.keys() & quarantined.keys():
+        held[slug] = _ENDED_PROCESS
+        faults.append(_failure(slug, quarantined[slug], stage=Stage.IMPORT))
     if others is not None:
         unknown = rules.mandatory & gone.keys()
     else:
@@ -109,12 +116,12 @@ def resolve(
     message = "is mandatory, but was not found; install it, or take it from mandatory="
     failures += [_failure(slug, message) for slug in sorted(unknown)]
     failures += _row_faults(gone, rows)
-    failures += [*faults, *_hold_cycles(needs, held)]
-    depths = _find_depths(needs, held, {} if others is None else others.active)
+    depths, cycles = _find_depths(needs, held, {} if others is None else others.active)
+    failures += [*faults, *cycles]
     # Builtins that are to be called first come last: nobody needs them, and they need nobody.
     last = Source.BUILTIN if rules.builtins_called_first else None
     ranks: dict[Slug, tuple[Any, ...]] = {
-        slug: (chosen[slug].source is last, depths.get(slug, 0), *chosen[slug].sort_key)
+        slug: (chosen[slug].source is last, depths[slug], *chosen[slug].sort_key)
         for slug in needs
         if slug not in held
     }
@@ -158,6 +165,11 @@ def bounds_fault(attributes: Mapping[str, Any], rules: HostRules) -> str | None:
 _SAFE_MODE: Final = (
     "safe mode is on: no plugin is loaded, and changes take effect at the next normal "
     "start; start without safe_mode=True and without PLUGREG_SAFE_MODE"
+)
+
+
+_ENDED_PROCESS: Final = NotLoaded(
+    state=PluginState.FAILED, reason="ended the process that loaded it"
 )
 
 
@@ -348,54 +360,51 @@ def _release(version: object, name: str) -> tuple[int, ...]:
     return release
 
 
-def _hold_cycles(
-    needs: Mapping[Slug, tuple[Slug, ...]], held: dict[Slug, NotLoaded]
-) -> list[PluginFailure]:
-    """Hold the members of each cycle, and name the cycle in a failure."""
-    failures: list[PluginFailure] = []
-    waiting = {slug: needed for slug, needed in needs.items() if needed}
-    while waiting:
-        from graphlib import CycleError, TopologicalSorter
-
-        graph = {slug: [n for n in needed if n in waiting] for slug, needed in waiting.items()}
-        try:
-            TopologicalSorter(graph).prepare()
-        except CycleError as error:
-            members: list[Slug] = error.args[1][:0:-1]
-        else:
-            break
-        # Turned so that it begins with the first by name and reads "needs" from left to right.
-        start = members.index(min(members))
-        first, *others = members[start:] + members[:start]
-        ring = " → ".join([first, *others, first])
-        failures.append(_failure(first, f"is part of a dependency cycle: {ring}"))
-        message = f"is part of the dependency cycle that is reported for {first!r}"
-        failures += [_failure(slug, message) for slug in others]
-        for slug in members:
-            held[slug] = NotLoaded(state=PluginState.FAILED, reason="is part of a dependency cycle")
-            del waiting[slug]
-    return failures
-
-
 def _find_depths(
     needs: Mapping[Slug, tuple[Slug, ...]],
-    held: Mapping[Slug, NotLoaded],
+    held: dict[Slug, NotLoaded],
     others: Mapping[str, ActivePlugin],
-) -> dict[str, int]:
-    """Return how deep the needs of plugins go that have any; no cycle is left in them."""
-    depths: dict[str, int] = {}
-    wanted = {slug: needed for slug, needed in needs.items() if slug not in held}
-    graph = {slug: needed for slug, needed in wanted.items() if needed}
-    if graph:
-        from graphlib import TopologicalSorter
+) -> tuple[dict[Slug, int], list[PluginFailure]]:
+    """Return how deep the needs of plugins go, and a failure for each member of a cycle.
 
-        for slug in TopologicalSorter(graph).static_order():
-            if slug in wanted:
-                below = [depths[need] for need in wanted[slug] if need in depths]
-                depths[slug] = max(below, default=-1) + 1
-            elif slug in others:
-                depths[slug] = others[slug].implementations.rank[1]
-    return depths
+    The members of cycles are held.
+    """
+    depths: dict[Slug, int] = {}
+    failures: list[PluginFailure] = []
+    for first in needs:
+        # Each plugin on the path needs the next.
+        path = {} if first in depths or first in held else {first: None}
+        while path:
+            slug = next(reversed(path))
+            below = [need for need in needs[slug] if need not in held]
+            need = next((need for need in below if need in needs and need not in depths), None)
+            if need is None:
+                del path[slug]
+                known = [depths[need] for need in below if need in depths]
+                known += [others[need].implementations.rank[1] for need in below if need in others]
+                depths[slug] = max(known, default=-1) + 1
+            elif need in path:
+                members = [*path]
+                members = members[members.index(need) :]
+                failures += _hold_cycle(members, held)
+                for member in members:
+                    del path[member]
+            else:
+                path[need] = None
+    return depths, failures
+
+
+def _hold_cycle(members: list[Slug], held: dict[Slug, NotLoaded]) -> Iterator[PluginFailure]:
+    """Hold the members of a cycle, each of which needs the next; yield a failure for each."""
+    # Turned so that it begins with the first by name.
+    start = members.index(min(members))
+    first, *others = members[start:] + members[:start]
+    ring = " → ".join([first, *others, first])
+    yield _failure(first, f"is part of a dependency cycle: {ring}")
+    for slug in others:
+        yield _failure(slug, f"is part of the dependency cycle that is reported for {first!r}")
+    reason = NotLoaded(state=PluginState.FAILED, reason="is part of a dependency cycle")
+    held |= dict.fromkeys(members, reason)
 
 
 def _hold_unmet(

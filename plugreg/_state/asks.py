@@ -41,18 +41,20 @@ def put(
     what: Asked,
     slug: str | None,
     besides: Callable[[Transaction, float], object] = lambda *_: None,
-) -> None:
+) -> int:
     """Send a request to every process that shares a storage, including this. Raises StorageError.
 
-    ``besides`` is called with the transaction and the store's time, and may change more.
+    ``besides`` is called with the transaction and the store's time, and may change more. Returns
+    the revision that stored the request.
     """
     with storage.transaction() as transaction:
         at = now(storage)
         drop_outdated(transaction, at)
         besides(transaction, at)
         # Nobody else can commit meanwhile, so the revision that this makes is known.
-        key = f"{storage.revision() + 1:020}"
-        transaction.put(_TABLE, key, {"what": what, "slug": slug, "at": at})
+        revision = storage.revision() + 1
+        transaction.put(_TABLE, f"{revision:020}", {"what": what, "slug": slug, "at": at})
+    return revision
 
 
 def since(storage: Storage, revision: int) -> list[Ask]:

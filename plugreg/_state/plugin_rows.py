@@ -19,7 +19,7 @@ from plugreg._state.probe_rows import PROBES
 from plugreg._support.frozen import replace
 from plugreg._support.lazy import PerProcess, exceptions
 from plugreg._support.slugs import Slug, has_control_characters, has_utf8
-from plugreg.records import EMPTY, Epoch, HostRules, PluginFailure, PluginRow, PluginSpec, Stage
+from plugreg.records import EMPTY, HostRules, PluginFailure, PluginRow, PluginSpec, Stage
 from plugreg.settings.store import TABLES, VERSIONS
 from plugreg.storage.base import (
     MAX_DEPTH,
@@ -93,17 +93,15 @@ class PluginRows:
 
         return is_quiet(self._storage, known, revision)
 
-    def epoch(self) -> Epoch:
-        """Return how often plugins were changed. Writes nothing."""
-        return self._read(COUNTERS, _parse_counter).get(_GENERATION) or Epoch()
+    def epoch(self) -> int:
+        """Return how often desired states were changed, and all processes asked to reload."""
+        return self._read(COUNTERS, _parse_counter).get(_GENERATION, 0)
 
-    def ask_all(self) -> Epoch:
-        """Ask every process that shares the storage to reload; return the epoch before.
+    def ask_all(self) -> int:
+        """Ask all processes to reload; return the revision that has stored the request."""
+        from plugreg._state import asks
 
-        The epoch is raised by one, and both its numbers are then the same.
-        """
-        with self._storage.transaction() as transaction:
-            return _raise_epoch(transaction, is_asked=True)
+        return asks.put(self._storage, "reload", None, lambda store, _: _raise_epoch(store))
 
     def set_aside_failures(self) -> tuple[PluginFailure, ...]:
         """Return a failure for each damaged store that the storage has set aside."""
@@ -127,7 +125,7 @@ class PluginRows:
         rows |= {error.key: _damaged_row(error) for error in errors}
         return {Slug(slug): row for slug, row in sorted(rows.items())}
 
-    def all_at(self) -> tuple[Epoch, dict[Slug, PluginRow]]:
+    def all_at(self) -> tuple[int, dict[Slug, PluginRow]]:
         """Return the epoch, and all rows as they were stored then. Writes nothing."""
         while True:
             epoch, rows = self.epoch(), self.all()
@@ -136,7 +134,12 @@ class PluginRows:
                 return epoch, rows
 
     def remember(
-        self, specs: Iterable[PluginSpec], rules: HostRules, *, again: bool = False
+        self,
+        specs: Iterable[PluginSpec],
+        rules: HostRules,
+        *,
+        again: bool = False,
+        few: bool = False,
     ) -> dict[Slug, PluginRow]:
         """Store plugins that were never seen before, and changes of the others.
 
@@ -148,43 +151,34 @@ class PluginRows:
             specs: A spec for each slug. Two of one slug would be news at each load.
             rules: The host's rules.
             again: Whether deleted plugins count as new, too.
+            few: Whether the rows of other plugins are not read.
 
         Returns:
-            All rows.
+            All rows, or with *few* those of these plugins.
         """
-        known = self.all()
-        due = [s for s in specs if _is_due(s, known.get(s.slug), rules, again=again)]
-        return {**known, **self.remember_few(due, rules, again=again)} if due else known
-
-    def remember_few(
-        self, specs: Iterable[PluginSpec], rules: HostRules, *, again: bool = False
-    ) -> dict[Slug, PluginRow]:
-        """Do as :meth:`remember`, and return the rows of these plugins, reading no others."""
-        rows: dict[Slug, PluginRow] = {}
+        rows = {} if few else self.all()
+        due = [s for s in specs if few or _is_due(s, rows.get(s.slug), rules, again=again)]
+        if not due:
+            return rows
         with self._storage.transaction() as transaction:
-            last: int | None = None
-            for spec in specs:
-                before = _stored_row(transaction, spec.slug)
-                if before is not None and not _is_due(spec, before, rules, again=again):
-                    rows[spec.slug] = before
-                    continue
-                if before is None:
+            for spec in due:
+                slug, row = spec.slug, _stored_row(transaction, spec.slug)
+                if _is_due(spec, row, rules, again=again):
+                    active = rules.wants(slug, _counted(row, again=again))
+                    before = row or _row_of(spec)
+                    row = replace(
+                        before,
+                        active=active,
+                        name=spec.name,
+                        distribution=spec.distribution,
+                        is_forgotten=before.is_forgotten and not active,
+                    )
                     try:
-                        last = (_last_number(transaction) if last is None else last) + 1
+                        row = _put(transaction, row)
                     except exceptions.RecordCorruptError:
                         continue  # It is stored once its number is known to be new.
-                active = rules.wants(spec.slug, _counted(before, again=again))
-                row = rows[spec.slug] = PluginRow(
-                    slug=spec.slug,
-                    pk=last or 0 if before is None else before.pk,
-                    active=active,
-                    name=spec.name,
-                    distribution=spec.distribution,
-                    is_forgotten=before is not None and before.is_forgotten and not active,
-                )
-                _put(transaction, row)
-            if last is not None:
-                transaction.put(COUNTERS, "pk", {"last": last})
+                if row is not None:
+                    rows[slug] = row
         return rows
 
     def rename(self, names: Mapping[Slug, str]) -> None:
@@ -214,7 +208,7 @@ class PluginRows:
                 _put(transaction, replace(row, active=active, is_forgotten=False))
                 changes[slug] = active
             is_changed = any(active is not None for active in changes.values())
-            return changes, _raise_epoch(transaction).number + 1 if is_changed else 0
+            return changes, _raise_epoch(transaction) if is_changed else 0
 
     def forget(self, slug: Slug, spec: PluginSpec | None = None) -> int:
         """Delete all rows of a plugin, including probe and leases; its number stays used.
@@ -242,7 +236,7 @@ class PluginRows:
                     keys = [key for key, _ in transaction.items(table) if key.startswith(prefix)]
                     places += [(table, key) for key in keys]
                 found = [place for place in places if transaction.delete(*place)]
-                raised = _raise_epoch(transaction).number + 1 if found else 0
+                raised = _raise_epoch(transaction) if found else 0
                 if raised and spec is not None:
                     _put(transaction, replace(_row_of(spec), is_forgotten=True))
             others = {name: data for name, data in self._metadata.items() if name != slug}
@@ -346,24 +340,19 @@ def _row_of(spec: PluginSpec) -> PluginRow:
     )
 
 
-def _put(transaction: Transaction, row: PluginRow) -> None:
-    """Write a row. The first row of a plugin gets the next number.
+def _put(transaction: Transaction, row: PluginRow) -> PluginRow:
+    """Write a row, and return it. The first row of a plugin gets the next number.
 
     Raises RecordCorruptError where the last number cannot be read.
     """
     if row.pk == 0:
-        last = _last_number(transaction)
+        with readable(COUNTERS, "pk"):
+            last = field(transaction.get(COUNTERS, "pk") or {"last": 0}, "last", int)
         transaction.put(COUNTERS, "pk", {"last": last + 1})
         row = replace(row, pk=last + 1)
     record = {name: getattr(row, name) for name in ("pk", "active", "name", "distribution")}
     transaction.put("plugins", row.slug, record | ({_FORGOTTEN: True} if row.is_forgotten else {}))
-
-
-def _last_number(transaction: Transaction) -> int:
-    """Return the number of the plugin that was seen last for the first time."""
-    with readable(COUNTERS, "pk"):
-        last: int = field(transaction.get(COUNTERS, "pk") or {"last": 0}, "last", int)
-        return last
+    return row
 
 
 def _counted(row: PluginRow | None, *, again: bool) -> PluginRow | None:
@@ -378,23 +367,19 @@ def _is_due(spec: PluginSpec, row: PluginRow | None, rules: HostRules, *, again:
     return row.distribution != spec.distribution or row.active != wanted
 
 
-def _parse_counter(key: str, row: Record) -> Epoch | None:
-    if key == _GENERATION:
-        return Epoch(number=field(row, "number", int), asked=field(row, "asked", int))
-    if key == "pk":
-        field(row, "last", int)
-    return None
+def _parse_counter(key: str, row: Record) -> int:
+    names = {"pk": "last", _GENERATION: "number"}
+    number: int = field(row, names[key], int) if key in names else 0
+    return number
 
 
-def _raise_epoch(transaction: Transaction, *, is_asked: bool = False) -> Epoch:
-    """Increase the epoch by one, and return the previous epoch."""
+def _raise_epoch(transaction: Transaction) -> int:
+    """Increase the epoch by one, and return it."""
     row = transaction.get(COUNTERS, _GENERATION)
     with readable(COUNTERS, _GENERATION):
-        before = (None if row is None else _parse_counter(_GENERATION, row)) or Epoch()
-    number = before.number + 1
-    asked = number if is_asked else before.asked
-    transaction.put(COUNTERS, _GENERATION, {"number": number, "asked": asked})
-    return before
+        number = 1 if row is None else _parse_counter(_GENERATION, row) + 1
+    transaction.put(COUNTERS, _GENERATION, {"number": number})
+    return number
 
 
 # -- metadata ----------------------------------------------------------------------------------

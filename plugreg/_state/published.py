@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from plugreg._state.plugin_rows import COUNTERS, PluginRows
 from plugreg._state.probe_rows import ProbeRows
-from plugreg._support.frozen import Frozen, NamedTuple, replace
+from plugreg._support.frozen import Frozen, replace
 from plugreg._support.lazy import exceptions
 from plugreg._support.slugs import Slug
 from plugreg.records import (
-    Epoch,
     HostRules,
     PluginFailure,
     PluginRow,
@@ -70,13 +69,6 @@ class Published:
         self.snapshot.composed.pop(slug, None)
 
 
-class Look(NamedTuple):
-    """Revision and epoch of the storage before anything else is read from it."""
-
-    revision: int
-    epoch: Epoch
-
-
 class RevisionTracker:
     """Remembers the revision and the epoch of the rows that this process has read.
 
@@ -90,12 +82,8 @@ class RevisionTracker:
         self._revision: int | None = None
         # The revision that was read, and a later one with the same values.
         self._same: tuple[int | None, int] = (None, 0)
-        self._epoch = Epoch()
-
-    @property
-    def epoch(self) -> int:
+        self.epoch = 0
         """The number of the epoch whose plugin rows this process has carried out."""
-        return self._epoch.number
 
     def is_current(self) -> bool:
         """Return whether nothing that concerns this process was stored since values were read.
@@ -111,48 +99,29 @@ class RevisionTracker:
         self._same = (known, revision)
         return True
 
-    def look(self) -> Look:
-        """Return the stored revision and epoch, for `note_reload` after the reload."""
-        return Look(self._plugin_rows.revision(), self._plugin_rows.epoch())
+    def note(self, revision: int | None, epoch: int) -> None:
+        """Note that values and plugin rows were read, after the storage had *revision*.
 
-    def note_reload(self, look: Look, *, collected: bool) -> None:
-        """Note a reload after *look*, and whether it searched for plugins."""
-        asked = (look.epoch if collected else self._epoch).asked
-        # A request that is still pending must be found at the next look.
-        self._revision = look.revision if asked == look.epoch.asked else None
-        self._epoch = replace(look.epoch, asked=asked)
-
-    def note_values(self, revision: int, epoch: Epoch) -> None:
-        """Note that values and plugin rows were read, after the storage had *revision*."""
-        self._revision, self._epoch = revision, epoch
+        None means that there is more to read than that.
+        """
+        self._revision, self.epoch = revision, epoch
 
     def note_own_change(self, raised: int) -> None:
         """Note that this process carried out its change with epoch number *raised*, 0 for none."""
-        if raised == self._epoch.number + 1:
-            self._epoch = replace(self._epoch, number=raised)
+        if raised == self.epoch + 1:
+            self.epoch = raised
 
-    def note_asked(self, before: Epoch) -> None:
-        """Note that this process has carried out its own request to all after epoch *before*."""
-        # An earlier request of another process still waits for a reload that searches.
-        if self._epoch.asked == before.asked:
-            self._epoch = replace(self._epoch, asked=before.number + 1)
-
-    def wanted_without_reload(self, snapshot: Snapshot) -> tuple[frozenset[str], Epoch] | None:
+    def wanted_without_reload(self, snapshot: Snapshot) -> tuple[frozenset[str], int] | None:
         """Return the wanted slugs and the epoch as stored, None where they require a reload.
 
-        A reload is required if other known plugins are wanted than in *snapshot*, if all processes
-        were asked to reload, or if a plugin was deleted, whose ``pk`` differs since. A plugin that
-        only another process has discovered requires none: no operator changed it, so the epoch is
-        the same.
+        A reload is required if other known plugins are wanted than in *snapshot*, or if a plugin
+        was deleted, whose ``pk`` differs since. A plugin that only another process has discovered
+        requires none: no operator changed it, so the epoch is the same.
         """
         epoch, rows = self._plugin_rows.all_at()
         wanted = self._rules.wished({*snapshot.plugins, *snapshot.wished, *rows}, rows)
         changed = wanted ^ snapshot.wished
-        if (
-            epoch.asked != self._epoch.asked
-            or changed & snapshot.plugins.keys()
-            or (changed and epoch.number != self._epoch.number)
-        ):
+        if changed & snapshot.plugins.keys() or (changed and epoch != self.epoch):
             return None
         for plugin in snapshot.plugins.values():
             row = rows.get(plugin.slug)
@@ -208,11 +177,11 @@ class StoredRows(Frozen):
         specs = tuple(specs)
         if self.rules.safe_mode:
             return self.known(specs)
-        remember = self.plugin_rows.remember_few if few else self.plugin_rows.remember
         stored = [spec for spec in specs if spec.source is not Source.MANUAL]
         if few and not stored:
             return self._with_faults({}, specs)
-        return self._with_faults(remember(stored, self.rules, again=again), specs)
+        rows = self.plugin_rows.remember(stored, self.rules, again=again, few=few)
+        return self._with_faults(rows, specs)
 
     def _with_faults(
         self, rows: Mapping[Slug, PluginRow], specs: Iterable[PluginSpec]

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from plugreg._state import asks
 from plugreg._state.ending import OrderlyEnd
+from plugreg._state.heartbeat import Heartbeat
 from plugreg._state.probe_rows import code_of
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.identity import ProcessIdentity, identity_of, is_gone, own_identity
@@ -94,17 +95,13 @@ class Quarantine:
 
     Args:
         storage: The storage that the processes share.
-        name: Returns the name of this process.
-        serves: Returns whether this process serves; only then are plugins marked that have
-            served before.
+        heartbeat: Knows the name of this process, and whether it serves: only then are plugins
+            marked that have served before.
     """
 
-    def __init__(
-        self, storage: Storage, name: Callable[[], str], serves: Callable[[], bool]
-    ) -> None:
+    def __init__(self, storage: Storage, heartbeat: Heartbeat) -> None:
         self._storage = storage
-        self._name = name
-        self._serves = serves
+        self._heartbeat = heartbeat
         self._token = os.urandom(8).hex()
         # The process, and the keys of its marks that may be stored.
         self._own: tuple[int, frozenset[str]] = (0, frozenset())
@@ -216,7 +213,7 @@ class Quarantine:
     def _put(self, spec: PluginSpec | None) -> None:
         """Store that this version of a plugin, or for None a version that has served, is loaded."""
         assert self._rows is not None
-        if spec is None and not (self._marks_others or self._serves()):
+        if spec is None and not (self._marks_others or self._heartbeat.is_serving):
             keys = frozenset[str]()
         else:
             keys = frozenset({f"{'' if spec is None else spec.slug}:{self._token}"})
@@ -268,7 +265,7 @@ class Quarantine:
     def _row(self, spec: PluginSpec | None) -> Record:
         return {
             **own_identity()._asdict(),
-            "name": self._name(),
+            "name": self._heartbeat.name,
             "since": now(self._storage),
             "code": {} if spec is None else code_of(spec),
             "python": PYTHON,

@@ -94,8 +94,7 @@ class Yard:
 
     def remember(self, specs, *, few=False):
         self.remembered += [spec.slug for spec in specs]
-        remember = self.plugin_rows.remember_few if few else self.plugin_rows.remember
-        return remember(specs, self.rules)
+        return self.plugin_rows.remember(specs, self.rules, few=few)
 
     def build(self, *given, previous=None, **options):
         found = objects.find(given, source=Source.BUILTIN)

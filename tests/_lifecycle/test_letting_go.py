@@ -211,4 +211,4 @@ def test_a_plugin_that_waited_to_be_tried_again_is_not_tried_any_more():
         registry.unregister("later")
         tried.clear()
 
-        assert registry._life._retries.due() == frozenset()
+        assert registry._life.retries.due() == frozenset()

@@ -112,7 +112,7 @@ def switch(registry, slug, active):
 
 def waits(registry):
     """Wait until a change stands in the line."""
-    line = registry._life._queue._lines.get()
+    line = registry._life.queue._lines.get()
     for _ in range(int(PATIENCE * 1000)):
         last = line.last()
         if last is not None and last.before is not None:

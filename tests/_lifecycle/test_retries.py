@@ -170,7 +170,7 @@ def test_threads_that_find_it_due_at_once_try_it_once(monkeypatch):
 
     with PluginRegistry("shop", builtin=[Away], new_plugins="active") as registry:
         registry.load()
-        retries = registry._life._retries
+        retries = registry._life.retries
         due = retries.due
         until(due)
 

@@ -343,7 +343,7 @@ class TestWhileAnotherLoads:
         """A request while another load runs is carried out after it."""
         registry = make_registry()
         client = make_client(PluginAPI(registry, probe=False))
-        line = registry._life._queue._lines.get()
+        line = registry._life.queue._lines.get()
 
         def release_once_it_waits():
             for _ in range(3000):
