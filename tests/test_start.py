@@ -28,8 +28,8 @@ ON_THE_WAY = """
     plugin records registry
     _calls _calls.calling _calls.dispatcher _calls.outcome
     _lifecycle _lifecycle.activate _lifecycle.assembly _lifecycle.build _lifecycle.catalogue
-    _lifecycle.change_queue _lifecycle.lifecycle _lifecycle.recording _lifecycle.resolve
-    _lifecycle.snapshot
+    _lifecycle.change_queue _lifecycle.lifecycle _lifecycle.publishing _lifecycle.recording
+    _lifecycle.resolve _lifecycle.snapshot
     _state _state.ledger _state.plugin_rows _state.probe_rows _state.published
     _support _support.frozen _support.guard _support.lazy _support.slugs
     discovery discovery.entry_points

@@ -125,14 +125,7 @@ def sources(
 ) -> Sources:
     """Return where plugins are found; a later change of the working directory changes nothing.
 
-    Args:
-        options: The host's.
-        isolated: Returns the folders of isolated plugins, with their slugs.
-        safe_mode: Whether there is no index, since it would be written.
-
-    Raises:
-        ValueError: If ``index_verify`` is given without an index.
-        TypeError: If an option that must be a collection is none.
+    There is no index in safe mode, since it would be written. Raises ValueError and TypeError.
     """
     index = options.index
     if options.index_verify and index is None:
@@ -209,12 +202,7 @@ def _names(argument: str, names: Iterable[str]) -> frozenset[str]:
 
 
 def mixin_table(own: Iterable[MixinSpec]) -> MixinTable:
-    """Return plugreg's capabilities and the host's.
-
-    Raises:
-        TypeError: If a row is no MixinSpec.
-        ValueError: If a key is taken.
-    """
+    """Return plugreg's capabilities and the host's. Raises TypeError, ValueError."""
     table: dict[str, MixinSpec] = {}
     for spec in own:
         from plugreg.mixins import MixinSpec
@@ -228,11 +216,7 @@ def mixin_table(own: Iterable[MixinSpec]) -> MixinTable:
 
 
 def switched_off(table: MixinTable, switches: Mapping[str, bool]) -> frozenset[str]:
-    """Return the keys of the capabilities that are turned off.
-
-    Raises:
-        ValueError: If a name in *switches* is no switch of any row.
-    """
+    """Return the keys of the capabilities that are turned off. Raises ValueError."""
     if not switches:
         return frozenset()
     rows = table.all()
@@ -330,7 +314,11 @@ class Assembly:
             self.calling.circuit_state,
             isolation=self.isolation,
         )
-        self.quarantine = self._make_quarantine()
+        self.quarantine: Quarantine | None = None
+        if not isinstance(self.storage, MemoryStorage):
+            from plugreg._state.quarantine import Quarantine
+
+            self.quarantine = Quarantine(self.storage, self.heartbeat)
         off = switched_off(self.mixins, options.switches)
         activator = Activator(self.mixins, off, self.calling.manager, self._open_context)
         outbox = EventOutbox(self.emit)
@@ -347,7 +335,8 @@ class Assembly:
                 manager=self.calling.manager,
                 activator=activator,
                 load=self._load,
-                enter=self._enter,
+                quarantine=self.quarantine,
+                isolation=self.isolation,
                 off=off,
             ),
             activator=activator,
@@ -368,20 +357,6 @@ class Assembly:
         if options.events is not None:
             # A wrong option is refused when the registry is made.
             _ = self.events
-
-    def _make_quarantine(self) -> Quarantine | None:
-        """Return the marks of plugins that are being loaded, None with a storage in memory."""
-        if isinstance(self.storage, MemoryStorage):
-            return None
-        from plugreg._state.quarantine import Quarantine
-
-        return Quarantine(self.storage, self.heartbeat)
-
-    def _enter(self, spec: PluginSpec) -> PluginFailure | None:
-        if self.quarantine is None:
-            return None
-        is_harmless = self.isolation is not None and self.isolation.isolates(spec)
-        return self.quarantine.enter(spec, is_harmless=is_harmless)
 
     @property
     def _is_unseen(self) -> bool:

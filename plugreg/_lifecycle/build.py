@@ -31,6 +31,8 @@ from plugreg.records import (
 
 if TYPE_CHECKING:
     from plugreg._lifecycle.load import Loading
+    from plugreg._lifecycle.protocols import Isolation
+    from plugreg._state.quarantine import Quarantine
 
 
 Remember = Callable[..., Mapping[Slug, PluginRow]]
@@ -44,7 +46,7 @@ class Builder(Frozen, frozen=False, eq=False):
     """Builds snapshots for a registry; keeps none, but knows the code that it has imported.
 
     ``load`` imports and constructs a plugin. ``off`` are the mixins whose switch is turned off.
-    ``enter`` is called before a plugin is loaded, and returns why it must not be, or None.
+    ``quarantine`` marks plugins before they are loaded, unless they are in ``isolation``.
     """
 
     rules: HostRules
@@ -52,7 +54,8 @@ class Builder(Frozen, frozen=False, eq=False):
     manager: PluginManager
     activator: Activator
     load: Callable[[PluginSpec], Loading]
-    enter: Callable[[PluginSpec], PluginFailure | None]
+    quarantine: Quarantine | None
+    isolation: Isolation | None
     off: frozenset[str]
     _imported: Mapping[str, Code] = EMPTY
 
@@ -156,10 +159,12 @@ class Builder(Frozen, frozen=False, eq=False):
     ) -> None:
         """Load and activate a plugin, or hold it."""
         slug = spec.slug
-        refusal = self.enter(spec)
-        if refusal is not None:
-            work.hold(slug, refusal)
-            return
+        if self.quarantine is not None:
+            is_isolated = self.isolation is not None and self.isolation.isolates(spec)
+            refusal = self.quarantine.enter(spec, is_harmless=is_isolated)
+            if refusal is not None:
+                work.hold(slug, refusal)
+                return
         known = work.previous.plugins.get(slug)
         is_full = work.remake == "code"
         # The host's modules stay, whatever its distribution brings.

@@ -2,50 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from plugreg._calls.calling import Calling
-from plugreg._lifecycle.activate import Activator
-from plugreg._lifecycle.build import Builder
 from plugreg._lifecycle.change_queue import ChangeQueue, EventOutbox
-from plugreg._lifecycle.recording import Retries, SettingsHealth, record
-from plugreg._lifecycle.snapshot import Built, Remake
-from plugreg._state.ledger import FailureLedger
-from plugreg._state.published import Published, RevisionTracker, StoredRows
-from plugreg._support.frozen import Frozen, replace
+from plugreg._lifecycle.publishing import Publisher
+from plugreg._lifecycle.snapshot import Remake
+from plugreg._state.published import RevisionTracker
+from plugreg._support.frozen import replace
 from plugreg._support.lazy import exceptions
 from plugreg._support.slugs import Slug
 from plugreg.discovery import Sources, forget_folders, restricted
 from plugreg.records import (
-    EMPTY,
     ActivePlugin,
-    Discovery,
     LoadReport,
-    PluginFailure,
     PluginSpec,
     PluginState,
     Snapshot,
-    Stage,
 )
 
 if TYPE_CHECKING:
-    from plugreg._lifecycle.protocols import Environment, Isolation
+    from plugreg._lifecycle.protocols import Environment
     from plugreg._state.asks import Ask
     from plugreg._state.heartbeat import Heartbeat, ProcessStatus
-    from plugreg._state.quarantine import Quarantine
     from plugreg.storage import Storage
 
-_SLOW: Final = 1.0
-"""Seconds above which an import is slow."""
 
-
-class LifeCycle(Frozen, frozen=False, eq=False):
-    """Builds snapshots and publishes each of them whole.
+class LifeCycle(Publisher, frozen=False, eq=False):
+    """Makes changes, each in its turn.
 
     Changes wait in a queue. A change that plugin code asks for while it is being loaded is
     deferred until the current one has ended. A life cycle lives from the making of its registry
@@ -54,44 +42,23 @@ class LifeCycle(Frozen, frozen=False, eq=False):
     Attributes:
         outbox: Emits events to plugins after a change; flushed when a change leaves the queue.
         heartbeat: Stores the status of this process, None if no other process can read it.
-        quarantine: Marks the plugins that are being loaded, None if nothing outlives the process.
         environment: The environment of installed plugins, None if there is none.
-        isolation: The isolated plugins, None without any.
-        slow_imports: Seconds that imports took that were slow, by slug. It is replaced, and never
-            changed.
     """
 
-    published: Published
     sources: Sources
-    builder: Builder
-    activator: Activator
-    calling: Calling
-    ledger: FailureLedger
-    health: SettingsHealth
-    stored: StoredRows
     storage: Storage
     revisions: RevisionTracker
-    retries: Retries
     queue: ChangeQueue
     outbox: EventOutbox
     heartbeat: Heartbeat | None
-    quarantine: Quarantine | None
     environment: Environment | None
-    isolation: Isolation | None
-    slow_imports: Mapping[str, float] = EMPTY
-    # What is called before code of one plugin runs that is made and was never loaded before.
-    _watch: Callable[[str], None] | None = None
     # Revision up to which this process has carried out requests to all.
     _asked_until: int | None = None
-    _manual: tuple[PluginSpec, ...] = ()
-    _collected: Discovery = Discovery()
     _has_ended: bool = False
     # The damage at the last reload.
     _known_damage: Set[tuple[object, ...]] = frozenset()
     # The revision of which _read_values() has read all values.
     _revision_read: int | None = None
-    # The change that is published and not finished yet, and the failures that followed it.
-    _unfinished: tuple[Built, list[PluginFailure]] | None = None
     # Whether a change of plugin rows may be stored that was not carried out.
     _is_behind: bool = False
 
@@ -422,127 +389,3 @@ class LifeCycle(Frozen, frozen=False, eq=False):
         for slug, keys in changed.items():
             if slug in before:
                 self._notify(slug, before[slug].plugin, keys)
-
-    def _notify(self, slug: str, plugin: object, keys: frozenset[str]) -> None:
-        """Notify an object of changed settings, if it is in service still."""
-        active = self.published.snapshot.active.get(slug)
-        if active is not None and active.plugin is plugin:
-            self.calling.dispatch.notify(
-                active.implementations, "plugreg_settings_changed", changed=keys
-            )
-
-    def _apply_to(
-        self,
-        slugs: Collection[str],
-        manual: tuple[PluginSpec, ...] | None = None,
-        *,
-        remake: Remake = "changed",
-    ) -> None:
-        """Apply the stored states of these plugins and of their dependents."""
-        if slugs:
-            snapshot = self.published.snapshot
-            only = frozenset(slugs).union(*map(snapshot.dependants, slugs))
-            self._apply(snapshot.discovery, only=only, manual=manual, remake=remake)
-
-    def _apply(
-        self,
-        found: Discovery,
-        *,
-        remake: Remake = "changed",
-        only: frozenset[str] | None = None,
-        collected: Discovery | None = None,
-        again: bool = False,
-        manual: tuple[PluginSpec, ...] | None = None,
-    ) -> tuple[Built, tuple[PluginFailure, ...]]:
-        """Build the next snapshot, publish it, and tear down the plugins that left.
-
-        Returns the build, and all failures as they are recorded now.
-        """
-        manual = self._manual if manual is None else manual
-
-        def publish() -> None:
-            self.published.publish(built.snapshot)
-            self._collected = collected or self._collected
-            self._manual = manual
-            self.published.is_loaded = True
-            self._unfinished = built, []
-
-        try:
-            built = self.builder.build(
-                self.published.snapshot,
-                found,
-                manual,
-                partial(self.stored.remember, again=again),
-                remake=remake,
-                only=only,
-            )
-            self._watch = None if self.quarantine is None else self.quarantine.settle()
-            self.stored.plugin_rows.rename(built.renamed)
-            # Hooks and snapshot, or neither.
-            self.calling.manager.exchange(
-                [plugin.slug for plugin in built.removed],
-                [plugin.implementations for plugin in built.added],
-                publish,
-            )
-        except BaseException:
-            self._tear_down()
-            raise
-        return built, self._finish()
-
-    def _finish(self) -> tuple[PluginFailure, ...]:
-        """Do the rest of a published change; return its failures as they are recorded now.
-
-        Nothing that concerns plugins is done twice, wherever Ctrl-C has come before.
-        """
-        self.calling.manager.settle()
-        if self._unfinished is None:
-            self._tear_down()
-            return ()
-        built, late = self._unfinished
-        self.retries.note(built.tried | built.gone, built.failures)
-        self._note_times(built)
-        for plugin in (*built.added, *built.removed):
-            if plugin.slug not in built.updated:
-                # Calls of an earlier object no longer count, and an inactive plugin has no circuit.
-                self.calling.dispatch.reset(plugin.slug)
-        late.extend(self.activator.settle(self.published.snapshot.active))
-        self._end_processes(self.published.snapshot.active)
-        for slug, plugin, keys in self.activator.changed_settings():
-            self._notify(slug, plugin, keys)
-        # Before unknown hooks are looked for: a replayed call may add the specs that they lack.
-        for slug, hook, error in self.calling.manager.replay(self._watch):
-            late.append(PluginFailure.of_call(slug, hook, error))
-        kept = record(
-            built,
-            late,
-            manager=self.calling.manager,
-            ledger=self.ledger,
-            health=self.health,
-            stored=self.stored,
-        )
-        self.calling.dispatch.forget(built.gone)
-        self._unfinished = None
-        return kept
-
-    def _note_times(self, built: Built) -> None:
-        """Note slow imports, in place of earlier imports of the same plugins."""
-        slow = {
-            time.slug: time.seconds
-            for time in built.times
-            if time.stage is Stage.IMPORT and time.seconds > _SLOW
-        }
-        if slow or self.slow_imports:
-            left = built.gone | built.tried
-            kept = {slug: old for slug, old in self.slow_imports.items() if slug not in left}
-            self.slow_imports = MappingProxyType({**kept, **slow})
-
-    def _tear_down(self) -> None:
-        """Tear down the plugins that were made for a snapshot that is not published."""
-        self.calling.manager.settle()
-        self.activator.discard(self.published.snapshot.active)
-        self._end_processes(self.published.snapshot.active)
-
-    def _end_processes(self, in_service: Mapping[str, ActivePlugin]) -> None:
-        """End the processes of isolated plugins that are not in service."""
-        if self.isolation is not None:
-            self.isolation.settle(in_service)

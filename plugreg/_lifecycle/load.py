@@ -147,6 +147,9 @@ def _bounds_fault(target: object, spec: PluginSpec, rules: HostRules) -> str | N
     return bounds_fault({key: inspect.getattr_static(target, key, None) for key in bounds}, rules)
 
 
+_TAKEN_AS_STATED: Final = ("DESCRIPTION", "AUTHOR", "WEBSITE", "LICENSE")
+
+
 def _parse_string(attribute: str, value: Any) -> str | None:
     if not issubclass(type(value), str):
         raise TypeError(f"{attribute} must be a string, not {type(value).__name__}")
@@ -163,10 +166,7 @@ def _parse_date(_attribute: str, value: Any) -> datetime | None:
 
 
 _PARSERS: Final[Mapping[str, Callable[[str, Any], Any]]] = MappingProxyType(
-    dict.fromkeys(
-        ("NAME", "SLUG", "TITLE", "VERSION", "DESCRIPTION", "AUTHOR", "WEBSITE", "LICENSE"),
-        _parse_string,
-    )
+    dict.fromkeys(("NAME", "SLUG", "TITLE", "VERSION", *_TAKEN_AS_STATED), _parse_string)
     | {"PUBLISH_DATE": _parse_date}
 )
 """How each attribute that a plugin may state is read."""
@@ -207,10 +207,7 @@ def _with_attributes(spec: PluginSpec, plugin: object) -> LoadedPlugin:
         name=name,
         title=stated["TITLE"] or name,
         version=stated["VERSION"] or spec.version,
-        description=stated["DESCRIPTION"],
-        author=stated["AUTHOR"],
         published=stated["PUBLISH_DATE"],
-        website=stated["WEBSITE"],
-        license=stated["LICENSE"],
+        **{attribute.lower(): stated[attribute] for attribute in _TAKEN_AS_STATED},
         failures=tuple(failures),
     )

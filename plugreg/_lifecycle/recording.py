@@ -12,15 +12,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, TypeVar
 
-from plugreg._calls.calling import HOOK_ORDER, UNKNOWN_HOOKS
-from plugreg._lifecycle.snapshot import Built
 from plugreg._state.ledger import FailureLedger
-from plugreg._state.published import StoredRows
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.lazy import PerProcess
 from plugreg._support.slugs import near
-from plugreg.hooks import PluginManager
-from plugreg.records import LOAD_STAGES, ActivePlugin, PluginFailure, Stage
+from plugreg.records import ActivePlugin, PluginFailure, Stage
 from plugreg.settings.store import SettingsStore
 from plugreg.settings.values import Spot, User
 
@@ -223,54 +219,6 @@ class SettingsHealth:
                 yield f"{key}: the host overrides it, and the plugin has no such setting{hint}"
 
 
-def record(
-    built: Built,
-    late: Iterable[PluginFailure],
-    *,
-    manager: PluginManager,
-    ledger: FailureLedger,
-    health: SettingsHealth,
-    stored: StoredRows,
-) -> tuple[PluginFailure, ...]:
-    """Replace the outdated failures of the plugins of a change; return those recorded now.
-
-    ``late`` are the failures after the publication.
-    """
-    active, plugins = built.snapshot.active, built.snapshot.plugins
-    moved = {plugin.slug for plugin in (*built.added, *built.removed)} - built.updated
-    health.forget(plugin.slug for plugin in built.removed if plugin.slug not in active)
-
-    def is_outdated(failure: PluginFailure) -> bool:
-        if failure.stage in (Stage.DISCOVERY, Stage.INSTALL):
-            return built.is_whole
-        if health.is_record(failure):
-            return failure.slug not in active
-        if failure.subject == UNKNOWN_PLUGIN and failure.slug not in plugins:
-            return built.is_whole
-        if failure.subject == HOOK_ORDER:
-            # Any plugin that comes or leaves may make or break a cycle of others.
-            return True
-        if failure.stage in LOAD_STAGES:
-            return failure.slug in built.tried or failure.slug not in plugins
-        return failure.slug in moved
-
-    unknown = {str(slug): manager.unknown_hooks(slug) for slug in sorted(built.tried)}
-    failures = [*built.failures, *late]
-    if built.is_whole:
-        failures += stored.ownerless(plugins)
-    for slug in stored.settings.overrides:
-        if slug not in plugins and (built.is_whole or slug in moved):
-            failures.append(_unknown_plugin(slug, plugins))
-    failures += _hook_failures(UNKNOWN_HOOKS, unknown)
-    failures += _hook_failures(HOOK_ORDER, manager.ignored_constraints())
-    kept = [*ledger.replace(failures, is_outdated)]
-    # A whole load has read all values again.
-    kept += health.check(active.values() if built.is_whole else built.added)
-    stored.settings.release(built.gone)
-    _logger.info("%d plugins active of %d known, %d failures", len(active), len(plugins), len(kept))
-    return tuple(kept)
-
-
 class Retries:
     """Remembers when plugins that raised NotReadyYet are to be tried again, in one process.
 
@@ -302,21 +250,3 @@ class Retries:
             return frozenset()
         now = self._clock()
         return frozenset(slug for slug, due in self._due.items() if due <= now)
-
-
-def _hook_failures(subject: str, sentences: Mapping[str, Iterable[str]]) -> Iterator[PluginFailure]:
-    for slug, faults in sentences.items():
-        if faults:
-            message = "; ".join(faults)
-            yield PluginFailure(stage=Stage.ACTIVATE, slug=slug, subject=subject, message=message)
-
-
-def _unknown_plugin(slug: str, known: Mapping[str, object]) -> PluginFailure:
-    """Return the failure of overrides for a slug that is no known plugin."""
-    return PluginFailure(
-        stage=Stage.RESOLVE,
-        slug=slug,
-        subject=UNKNOWN_PLUGIN,
-        message=f"the host's overrides= has settings of {slug!r}, and there is no such plugin"
-        f"{near(slug, known) or '; install it, or remove them'}",
-    )

@@ -27,7 +27,6 @@ from plugreg._state.heartbeat import Heartbeat
 from plugreg._state.probe_rows import code_of
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.identity import ProcessIdentity, identity_of, is_gone, own_identity
-from plugreg._support.lazy import lazy
 from plugreg._support.outages import Outage
 from plugreg.exceptions import StorageError
 from plugreg.records import EMPTY, PluginFailure, PluginSpec, Source, Stage
@@ -113,10 +112,7 @@ class Quarantine:
         # Whether others are marked together although this process does not serve.
         self._marks_others = False
         self._end = OrderlyEnd()
-
-    @lazy
-    def _outage(self) -> Outage:
-        return Outage(
+        self._outage = Outage(
             "it cannot be stored which plugin is being loaded, so that none would be kept off",
             "it is stored again which plugin is being loaded",
         )

@@ -185,12 +185,8 @@ def _with_slugs(found: Discovery, slug_of: Callable[[PluginSpec], str]) -> Disco
             else:
                 findings.refuse(spec.slug, f"slug_of gave no slug for {spec.origin}: {fault}")
         if guard.error is not None:
-            subject, what = spec.origin, f"slug_of failed for {spec.origin}"
-            findings.failures.append(
-                PluginFailure.of(
-                    Stage.DISCOVERY, spec.slug, guard.error, subject=subject, what=what
-                )
-            )
+            what = f"slug_of failed for {spec.origin}"
+            findings.fail(spec.slug, guard.error, what, spec.origin)
     named = findings.result()
     return Discovery(specs=named.specs, failures=(*found.failures, *named.failures))
 

@@ -124,9 +124,10 @@ class Findings:
         """Add a failure without an exception."""
         self.failures.append(PluginFailure(stage=Stage.DISCOVERY, slug=slug, message=message))
 
-    def fail(self, slug: str, error: BaseException, what: str) -> None:
+    def fail(self, slug: str, error: BaseException, what: str, subject: str = "") -> None:
         """Add a failure with its exception; *what* begins its message."""
-        self.failures.append(PluginFailure.of(Stage.DISCOVERY, slug, error, what=what))
+        failure = PluginFailure.of(Stage.DISCOVERY, slug, error, subject=subject, what=what)
+        self.failures.append(failure)
 
     def update(self, other: Findings) -> None:
         """Add the results of another search."""

@@ -81,7 +81,8 @@ class Yard:
                 partial(BoundContext, store, self.plugin_rows),
             ),
             load=self.load,
-            enter=lambda _spec: None,
+            quarantine=None,
+            isolation=None,
             off=frozenset(),
         )
 

@@ -22,7 +22,7 @@ CHANGES = tuple(
     str(ROOT / name)
     for name in (
         *(f"_lifecycle/{name}.py" for name in ("lifecycle", "change_queue", "build", "snapshot")),
-        *(f"_lifecycle/{name}.py" for name in ("load", "activate", "recording")),
+        *(f"_lifecycle/{name}.py" for name in ("load", "activate", "publishing", "recording")),
         "plugin.py",
         *("hooks/_exchanging.py", "_state/ledger.py"),
     )
