@@ -40,8 +40,8 @@ def check(contract: ContractTerms, project: PluginProject) -> tuple[Finding, ...
         try:
             source = sources.read(value)
         except SourceError as error:
-            code = "K111" if error.is_missing else "K112"
-            findings.append(finding(code, error.where, f"entry point {name!r}: {error.reason}"))
+            code, where, reason = error.args
+            findings.append(finding(code, where, f"entry point {name!r}: {reason}"))
             continue
         findings += _check_source(contract, source)
         if project.has_package:

@@ -20,13 +20,7 @@ _MARKERS: Final = ("plugreg.hookimpl", "plugreg.hooks.hookimpl")
 
 
 class SourceError(Exception):
-    """A module cannot be read; ``where`` is the module or the file and line."""
-
-    def __init__(self, where: str, reason: str, *, is_missing: bool) -> None:
-        super().__init__(where, reason)
-        self.where = where
-        self.reason = reason
-        self.is_missing = is_missing
+    """A module cannot be read: the code of the check, the module or file and line, a reason."""
 
 
 class FoundFunction(NamedTuple):
@@ -47,14 +41,12 @@ class PluginSource(Frozen):
     """The source of the object that an entry point names.
 
     Attributes:
-        where: File and line of the object.
         functions: Its functions, including inherited functions.
         attributes: Names of its other attributes, with file and line.
         bases: Full names of all classes that it derives from.
         is_complete: Whether the sources of all of these but plugreg's are known.
     """
 
-    where: str
     functions: tuple[FoundFunction, ...]
     attributes: dict[str, str]
     bases: tuple[str, ...] = ()
@@ -111,22 +103,19 @@ class SourceFiles:
                     self._loader.load(top, try_relative_path=False)
                 return self._loader.modules_collection[name]
         except self._missing:
-            reason = f"there is no module {name!r}"
-            raise SourceError(name, reason, is_missing=not self._has_file(top)) from None
+            is_there = any((folder / f"{top}.py").exists() for folder in self._search)
+            code = "K112" if is_there else "K111"
+            raise SourceError(code, name, f"there is no module {name!r}") from None
         except Exception as error:  # noqa: BLE001 - griffe raises exceptions of its parts.
             fault = error if isinstance(error, SyntaxError) else error.__cause__ or error
-            where, line = name, getattr(fault, "lineno", None)
-            raise SourceError(
-                where if line is None else f"{where}:{line}", str(fault), is_missing=False
-            ) from None
-
-    def _has_file(self, name: str) -> bool:
-        return any((folder / f"{name}.py").exists() for folder in self._search)
+            line = getattr(fault, "lineno", None)
+            where = name if line is None else f"{name}:{line}"
+            raise SourceError("K112", where, str(fault)) from None
 
     def _member(self, holder: Any, name: str, value: str) -> Any:
         found = getattr(holder, "members", {}).get(name)
         if found is None:
-            raise SourceError(value, f"{holder.path!r} has no {name!r}", is_missing=True)
+            raise SourceError("K111", value, f"{holder.path!r} has no {name!r}")
         if found.is_alias:
             return self._at(found.target_path, value)
         if found.is_attribute and (cls := _called(found.value)):
@@ -136,7 +125,7 @@ class SourceFiles:
     def _at(self, path: str, value: str) -> Any:
         found = self._find(path)
         if found is None:
-            raise SourceError(value, f"{path!r} is not in the distribution", is_missing=True)
+            raise SourceError("K111", value, f"{path!r} is not in the distribution")
         return found
 
     def _find(self, path: str) -> Any:
@@ -160,7 +149,6 @@ class SourceFiles:
                 elif member.is_attribute:
                     attributes[name] = self._where(member)
         return PluginSource(
-            where=self._where(found),
             functions=tuple(functions.values()),
             attributes=attributes,
             bases=tuple(bases),
