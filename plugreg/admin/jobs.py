@@ -10,6 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -93,7 +94,7 @@ class Jobs:
         )
         self._put(job)
         threading.Thread(
-            target=self._run, args=(job, install), name="plugreg install", daemon=True
+            target=self._run, args=(job, install), name="plugreg progress", daemon=True
         ).start()
         return job.id
 
@@ -116,55 +117,38 @@ class Jobs:
         return job.model_copy(update={"state": "lost"}) if is_lost else job
 
     def _run(self, job: InstallJob, install: Callable[[Callable[[str], None]], Any]) -> None:
-        progress = _Progress(job, self._put)
-        with progress:
+        """Carry an installation out in another thread, and store its lines now and then."""
+        lines: list[str] = []
+        end: dict[str, Any] = {}
+        has_ended = threading.Event()
+
+        def work() -> None:
             try:
-                report = install(progress.add)
+                report = install(lambda line: lines.append(line[:500]))
             except PlugregError as error:
-                end = {"state": "failed", "reasons": (*getattr(error, "reasons", [str(error)]),)}
+                reasons = getattr(error, "reasons", None) or [str(error)]
+                end.update(state="failed", reasons=tuple(reasons))
             except Exception as error:  # noqa: BLE001 - its row must say that it has ended.
-                end = {"state": "failed", "reasons": (type(error).__name__,)}
+                end.update(state="failed", reasons=(type(error).__name__,))
             else:
-                end = {"state": "done", "plugins": report.plugins}
-        self._put(progress.job.model_copy(update=end))
+                end.update(state="done", plugins=report.plugins)
+            finally:
+                has_ended.set()
+
+        def so_far() -> InstallJob:
+            seen = datetime.now(UTC)
+            return job.model_copy(update={"lines": tuple(lines[-MOST_LINES:]), "seen": seen, **end})
+
+        threading.Thread(target=work, name="plugreg install", daemon=True).start()
+        stored, stored_at = 0, time.monotonic()
+        while not has_ended.wait(EVERY):
+            now = time.monotonic()
+            if len(lines) != stored or now - stored_at > _BEAT:
+                stored, stored_at = len(lines), now
+                # The end is stored in any case, and the lines with it.
+                with suppress(StorageError):
+                    self._put(so_far())
+        self._put(so_far())
 
     def _put(self, job: InstallJob) -> None:
         self._notes.put(_PREFIX + job.id, job.model_dump(mode="json", exclude={"id"}))
-
-
-class _Progress:
-    """Collects lines, and stores them now and then while a ``with`` block runs."""
-
-    def __init__(self, job: InstallJob, put: Callable[[InstallJob], None]) -> None:
-        self._put = put
-        self._lines: list[str] = []
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._store, name="plugreg progress", daemon=True)
-        self._job = job
-
-    @property
-    def job(self) -> InstallJob:
-        """The installation with its output so far."""
-        update = {"lines": tuple(self._lines[-MOST_LINES:]), "seen": datetime.now(UTC)}
-        return self._job.model_copy(update=update)
-
-    def add(self, line: str) -> None:
-        self._lines.append(line[:500])
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _store(self) -> None:
-        stored, stored_at = 0, time.monotonic()
-        while not self._ended.wait(EVERY):
-            now = time.monotonic()
-            if len(self._lines) != stored or now - stored_at > _BEAT:
-                stored, stored_at = len(self._lines), now
-                try:
-                    self._put(self.job)
-                except StorageError:
-                    continue  # The end is stored in any case, and the next lines with it.

@@ -41,20 +41,17 @@ def group(
     except ImportError as error:
         from plugreg.exceptions import MissingExtraError
 
-        raise MissingExtraError.of(error, __name__, "click", "cli") from error
+        raise MissingExtraError.of(error, "the command line", "click", "cli") from error
     return Root(registry_or_factory, name=name)
 
 
 def main() -> NoReturn:
     """Run the program ``plugreg`` with the arguments of the process, and end it."""
-    from importlib.util import find_spec
+    from plugreg.exceptions import MissingExtraError
 
-    if find_spec("click") is None:
-        print(
-            "plugreg: the command line needs click, which is not installed; "
-            'run: pip install "plugreg[cli]"',
-            file=sys.stderr,
-        )
+    try:
+        group().main(prog_name="plugreg")
+    except MissingExtraError as error:
+        print(f"plugreg: {error}", file=sys.stderr)
         sys.exit(5)
-    group().main(prog_name="plugreg")
     sys.exit(0)

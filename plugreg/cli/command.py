@@ -104,7 +104,12 @@ def common_options(
     colors = {"type": click.Choice(("auto", "always", "never")), "hidden": hidden}
     flag = {"is_flag": True, "hidden": hidden}
     return [
-        session_option("--json", help="Write one JSON document, as --format json does.", **flag),
+        session_option(
+            *("--json", "format"),
+            flag_value="json",
+            hidden=hidden,
+            help="Write one JSON document, as --format json does.",
+        ),
         session_option("--format", help="How the answer is written.", **known),
         session_option(
             "--color", help="Whether there are colours; auto means on a terminal.", **colors

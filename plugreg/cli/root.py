@@ -134,14 +134,12 @@ class Root(Group):
             _ctx: The context of click.
             cmd_name: Name of the command.
         """
-        for entry in COMMANDS:
-            if entry.name == cmd_name:
-                module, _, attribute = entry.place.partition(":")
-                found: click.Command = getattr(
-                    import_module(f"plugreg.cli.commands.{module}"), attribute
-                )
-                return found
-        return None
+        place = next((entry.place for entry in COMMANDS if entry.name == cmd_name), None)
+        if place is None:
+            return None
+        module, _, attribute = place.partition(":")
+        found: click.Command = getattr(import_module(f"plugreg.cli.commands.{module}"), attribute)
+        return found
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -179,9 +177,10 @@ class Root(Group):
             args: The arguments.
         """
         ctx.meta[KEY] = session = Session(self._source)
+        session.program = ctx.command_path
         # A usage error may come before the option has been read.
         if _asks_for_json(args):
-            session.json = True
+            session.format = "json"
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -42,7 +42,7 @@ class Session:
         self.project: Path | None = None
         self.store: str | None = None
         self.group: str | None = None
-        self.json = False
+        self.program = "plugreg"
         self.format = "table"
         self.color = "auto"
         self.debug = False
@@ -51,7 +51,7 @@ class Session:
     @property
     def output(self) -> Output:
         """Where the answer goes, as the options ask for it."""
-        self._output.format = "json" if self.json else self.format
+        self._output.format = self.format
         self._output.color = self.color
         return self._output
 
@@ -141,20 +141,11 @@ class Session:
 
         from plugreg._support.url_secrets import without_credentials
 
-        root = click.get_current_context().find_root()
-        names = [root.info_name or "plugreg"]
-        context: click.Context | None = click.get_current_context()
-        mounted = []
-        while context is not None and context.parent is not None:
-            if context.command.name == "plugreg":
-                mounted.append("plugreg")
-            context = context.parent
-        names += mounted[:1]
         # A password is not shown, so that it must be typed again.
         store = without_credentials(self.store) if self.store else None
         options = (("--app", self.app), ("--store", store), ("--group", self.group))
         given = [part for name, value in options if value for part in (name, quote(value))]
-        return " ".join([*names, *given])
+        return " ".join([self.program, *given])
 
     def fault_of(self, error: BaseException) -> Fault:
         """Return the fault that an exception stands for; of a damaged row with its remedy.

@@ -8,7 +8,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
-from plugreg.repairs._values import RepairAction
+from plugreg.repairs._values import RepairAction, Situation
 from plugreg.repairs.codes import RepairCode
 
 PAGE: Final = "operator/repairs.md"
@@ -31,6 +31,7 @@ _ROWS: Final = MappingProxyType(
         "set_aside": ("set-aside", "Set {0}:{1} aside", "store repair --set-aside {0}:{1}"),
         "rollback": ("rollback", "Roll back", "rollback"),
         "sync": ("sync", "Synchronize", "sync"),
+        "forget": ("forget", "Delete stored values of {0}", "settings {0} unset"),
         "show": ("show", "Show failures of {0}", "errors {0} --traceback"),
     }
 )
@@ -44,11 +45,11 @@ class Actions:
 
     Args:
         registry: The registry.
-        can_install: Whether the host has an installer.
+        situation: The situation, which decides whether an action is possible.
     """
 
-    def __init__(self, registry: Any, *, can_install: bool) -> None:
-        self._can_install = can_install
+    def __init__(self, registry: Any, situation: Situation) -> None:
+        self._situation = situation
         self._runs: Mapping[str, Callable[..., object]] = {
             "activate": registry.activate,
             "deactivate": registry.deactivate,
@@ -60,15 +61,21 @@ class Actions:
             "forget": registry.config.forget_values,
         }
 
-    def __call__(self, row: str, *subjects: str, label: str = "") -> RepairAction | None:
-        """Return the action of a row, None if the host cannot install.
+    def __call__(
+        self, row: str, *subjects: str, label: str = "", keys: frozenset[str] | None = None
+    ) -> RepairAction | None:
+        """Return the action of a row, None where the host could not carry it out.
 
         Args:
             row: Name of the row.
             *subjects: The plugin, distribution or key that it is about.
             label: Another label than that of the row.
+            keys: Keys of settings, for an action on several of them.
         """
-        if row in _INSTALLING and not self._can_install:
+        if row in _INSTALLING and not self._situation.can_install:
+            return None
+        known = self._situation.snapshot.plugins.get(subjects[0]) if subjects else None
+        if row == "deactivate" and known is not None and known.is_mandatory:
             return None
         name, usual, command = _ROWS[row]
         words = [word.format(*subjects) for word in command.split()]
@@ -76,22 +83,8 @@ class Actions:
         return RepairAction(
             name=name,
             label=label or usual.format(*subjects),
-            run=run and partial(run, *subjects),
-            command=shlex.join(["plugreg", *words]),
-        )
-
-    def forget_values(self, slug: str, keys: frozenset[str]) -> RepairAction:
-        """Return the action that deletes stored values.
-
-        Args:
-            slug: The plugin.
-            keys: Keys of the values.
-        """
-        return RepairAction(
-            name="forget",
-            label=f"Delete stored values of {slug}",
-            run=partial(self._runs["forget"], slug, keys),
-            command=shlex.join(["plugreg", "settings", slug, "unset", *sorted(keys)]),
+            run=run and partial(run, *subjects, *(() if keys is None else [keys])),
+            command=shlex.join(["plugreg", *words, *sorted(keys or ())]),
         )
 
 

@@ -38,7 +38,7 @@ def find_repairs(situation: Situation, registry: Any) -> tuple[Repair, ...]:
         situation: The situation.
         registry: The registry whose operations the actions run.
     """
-    actions = Actions(registry, can_install=situation.can_install)
+    actions = Actions(registry, situation)
     found = [repair for find in _FINDERS for repair in find(situation, actions)]
     found.sort(key=lambda repair: (_ORDER.index(repair.severity), repair.code, repair.slug or ""))
     return tuple(found)
@@ -90,10 +90,6 @@ def _find_failed(situation: Situation, do: Actions) -> Iterator[Repair]:
         )
 
 
-def _off(known: KnownPlugin, do: Actions) -> RepairAction | None:
-    return None if known.is_mandatory else do("deactivate", known.slug)
-
-
 def _serves(known: KnownPlugin | None) -> bool:
     return known is not None and known.state is PluginState.ACTIVE
 
@@ -123,7 +119,7 @@ def _of_failed(
     if known is None or stage is Stage.DISCOVERY:
         return do("reload"), read_about(OF_STAGE[stage])
     again = (do("reset", slug),) if stage in LOAD_STAGES else ()
-    return (*again, _off(known, do), do("show", slug))
+    return (*again, do("deactivate", slug), do("show", slug))
 
 
 def _has_code_of_its_own(failure: PluginFailure, situation: Situation) -> bool:
@@ -171,8 +167,7 @@ def _find_needs(situation: Situation, do: Actions) -> Iterator[Repair]:
         need = _unmet(known, situation)
         if need is not None:
             text = f"{slug!r} {known.reason}"
-            actions = [_of_need(need, do), _off(known, do)]
-            yield _repair(codes.NEED, slug, text, actions)
+            yield _repair(codes.NEED, slug, text, [_of_need(need, do), do("deactivate", slug)])
 
 
 def _of_need(need: KnownPlugin, do: Actions) -> RepairAction | None:
@@ -188,7 +183,7 @@ def _of_need(need: KnownPlugin, do: Actions) -> RepairAction | None:
 
 def _find_unfit(situation: Situation, do: Actions) -> Iterator[Repair]:
     for slug, known in situation.snapshot.plugins.items():
-        name, off = known.distribution, _off(known, do)
+        name, off = known.distribution, do("deactivate", slug)
         if known.wanted and known.state is PluginState.INCOMPATIBLE:
             upgrade = do("upgrade", slug, name) if name is not None else None
             read = read_about(codes.INCOMPATIBLE)
@@ -204,7 +199,7 @@ def _find_quarantined(situation: Situation, do: Actions) -> Iterator[Repair]:
     for slug, reason in sorted(situation.quarantined.items()):
         known = situation.snapshot.plugins.get(slug)
         if known is not None and known.wanted:
-            actions = [_off(known, do), do("probe", slug), do("reset", slug)]
+            actions = [do("deactivate", slug), do("probe", slug), do("reset", slug)]
             yield _repair(codes.QUARANTINED, slug, f"{slug!r}: {reason}", actions)
 
 
@@ -276,7 +271,7 @@ def _find_stored(situation: Situation, do: Actions) -> Iterator[Repair]:
             names = ", ".join(sorted(orphaned))
             text = f"settings that {slug!r} does not declare are stored: {names}"
         if orphaned or (known is None and stored.has_values):
-            yield _repair(codes.ORPHANED, slug, text, [do.forget_values(slug, orphaned)])
+            yield _repair(codes.ORPHANED, slug, text, [do("forget", slug, keys=orphaned)])
         for key, fault in ((key, value.fault) for key, value in own.items() if value.fault):
             if key not in situation.setting_faults.get(slug, {}):
                 text = f"setting {key} of {slug!r}: {fault}"

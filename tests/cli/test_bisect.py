@@ -120,7 +120,7 @@ class TestCommand:
 
     def test_asks_without_a_command(self, filled):
         """Good or bad, until it is found."""
-        answers = "".join("bad\n" if bad else "g\n" for bad in (1, 0, 0, 1, 1))
+        answers = "".join("bad\n" if bad else "g\n" for bad in (1, 0, 0, 0, 1, 1, 1))
         done = filled.run("bisect", typed=answers)
 
         assert (done.code, done.out.splitlines()[0]) == (0, "d")

@@ -305,7 +305,7 @@ class TestHosts:
 
         assert done.returncode == 5
         assert len(done.stderr.splitlines()) == 1
-        assert 'pip install "plugreg[cli]"' in done.stderr
+        assert "pip install 'plugreg[cli]'" in done.stderr
 
 
 class TestBesideProcesses:

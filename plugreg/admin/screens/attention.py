@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
 from plugreg.admin.screens.switching import SWITCH
 from plugreg.admin.visits import Message, Redirect, Screen, Visit
@@ -12,34 +12,27 @@ from plugreg.api.errors import NotFoundError
 from plugreg.exceptions import PlugregError
 from plugreg.repairs import Repair, RepairAction
 
-FOR_GOOD: Final = frozenset({"forget"})
-"""Names of actions that cannot be undone, so that the page asks first."""
-
-
 _QUESTION: Final = "attention/question/"
 
-_OPERATIONS: Final[Mapping[str, str]] = MappingProxyType(
+_SCREENS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
-        "probe": "plugins_probe_create",
-        "reload": "plugins_reload_create",
-        "reset": "plugins_reset_create",
+        "activate": ("plugins/{subject}/activate/", SWITCH),
+        "deactivate": ("plugins/{subject}/deactivate/", SWITCH),
+        "set": ("plugins/{slug}/settings/", "plugins_settings_partial_update"),
+        "show": ("plugins/{slug}/failures/", "plugins_failures_list"),
+        "uninstall": ("plugins/{subject}/uninstall/", "plugins_uninstall_partial_update"),
+        "install": ("install/", "plugins_plan_create"),
+        "upgrade": ("install/", "plugins_plan_create"),
+        "rollback": ("install/", "plugins_plan_create"),
+        "sync": ("install/", "plugins_plan_create"),
+        # It cannot be undone, so that the page asks first.
+        "forget": (_QUESTION, SWITCH),
+        "probe": ("", "plugins_probe_create"),
+        "reload": ("", "plugins_reload_create"),
+        "reset": ("", "plugins_reset_create"),
     }
 )
-"""The operation whose access rule a button has, unless it is that of switching."""
-
-
-class OfferedAction(NamedTuple):
-    """An action as the screen offers it: a button, a link, a command line, or a place to read.
-
-    Attributes:
-        action: The action.
-        address: Address of the screen that does it, which may ask first; "" for a button.
-        is_button: Whether a form of this screen does it.
-    """
-
-    action: RepairAction
-    address: str
-    is_button: bool
+"""The screen of an action by its name, "" where a button does it, and the operation of both."""
 
 
 def show_repairs(visit: Visit) -> Screen:
@@ -76,7 +69,7 @@ def run_action(visit: Visit) -> Redirect:
     found = _find(visit, visit.fields)
     if found is None:
         return _gone(visit, visit.fields)
-    path, _, operation = _screen_of(*found)
+    path, operation = _screen_of(*found)
     if path not in ("", _QUESTION) or not visit.may(operation):
         # An action with its own screen is done there, with its question and access rule.
         raise NotFoundError
@@ -115,34 +108,28 @@ def _run(visit: Visit, repair: Repair, action: RepairAction) -> Message:
     return Message("status", visit.text("%(slug)s: “%(action)s” is done.", **names))
 
 
-def _offer(visit: Visit, repair: Repair, action: RepairAction) -> OfferedAction:
-    path, query, operation = _screen_of(repair, action)
-    if path and visit.may(operation):
-        return OfferedAction(action, visit.address(path, **query), is_button=False)
-    is_button = action.run is not None and not path and visit.may(operation)
-    return OfferedAction(action, "", is_button)
+def _offer(visit: Visit, repair: Repair, action: RepairAction) -> tuple[RepairAction, str, bool]:
+    """Return an action, the address of its screen, and whether a button of this screen does it."""
+    path, operation = _screen_of(repair, action)
+    if not visit.may(operation):
+        return action, "", False
+    return action, path and visit.address(path, **_query_of(repair, action)), bool(action.run)
 
 
-def _screen_of(repair: Repair, action: RepairAction) -> tuple[str, dict[str, str], str]:
-    """Return path, query and operation of the screen for an action; "" where a button does it."""
+def _screen_of(repair: Repair, action: RepairAction) -> tuple[str, str]:
+    path, operation = _SCREENS.get(action.name, ("", SWITCH))
     # "plugreg activate discount": it may concern another plugin than the repair.
     subject = (action.command or "").rpartition(" ")[2]
+    return path.format(subject=subject, slug=repair.slug), operation
+
+
+def _query_of(repair: Repair, action: RepairAction) -> dict[str, str]:
     match action.name:
         case "activate" | "deactivate":
-            return f"plugins/{subject}/{action.name}/", {"back": "attention/"}, SWITCH
-        case "set":
-            return f"plugins/{repair.slug}/settings/", {}, "plugins_settings_partial_update"
-        case "show":
-            return f"plugins/{repair.slug}/failures/", {}, "plugins_failures_list"
-        case "uninstall":
-            return f"plugins/{subject}/uninstall/", {}, "plugins_uninstall_partial_update"
+            return {"back": "attention/"}
         case "install" | "upgrade":
             # The label names the distribution, the command of an upgrade the plugin.
-            requirement = action.label.rpartition(" ")[2]
-            return "install/", {"requirement": requirement}, "plugins_plan_create"
-        case "rollback" | "sync":
-            return "install/", {}, "plugins_plan_create"
-        case name if name in FOR_GOOD:
-            query = {"code": repair.code, "slug": repair.slug or "", "action": name}
-            return _QUESTION, query, SWITCH
-    return "", {}, _OPERATIONS.get(action.name, SWITCH)
+            return {"requirement": action.label.rpartition(" ")[2]}
+        case "forget":
+            return {"code": repair.code, "slug": repair.slug or "", "action": action.name}
+    return {}

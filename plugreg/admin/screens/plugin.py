@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from plugreg._support.slugs import Slug
 from plugreg.admin.looks import look_of
@@ -19,21 +19,6 @@ from plugreg.records import PluginRecord, PluginState
 
 MOST_FILES = 500
 """The most files that the tab of files lists."""
-
-
-class HookOrder(NamedTuple):
-    """The implementations of a hook in call order: pairs of slug and reason."""
-
-    hook: str
-    positions: tuple[Any, ...]
-    place: int
-
-
-class Panel(NamedTuple):
-    """The plugin's own panel: address of its script, and the script's context as JSON."""
-
-    source: str
-    context: str
 
 
 def show_overview(visit: Visit, plugin: str) -> Screen:
@@ -220,32 +205,30 @@ def _remove(
     return Redirect(visit.root, Message("status", words))
 
 
-def _hooks(visit: Visit, record: PluginRecord) -> list[HookOrder]:
+def _hooks(visit: Visit, record: PluginRecord) -> list[dict[str, Any]]:
     """Return the hooks of a plugin, each with all its implementations in call order."""
-    if not record.active:
-        return []
-    manager = visit.api.registry.manager
-    callers = manager.get_hookcallers(record.plugin) or []
+    registry = visit.api.registry
+    callers = registry.manager.get_hookcallers(record.plugin) if record.active else None
     orders = []
-    for name in sorted({caller.name for caller in callers}):
-        positions = tuple(visit.api.registry.explain(name))
-        place = next((n for n, each in enumerate(positions, 1) if each[0] == record.slug), 0)
-        if place:
-            orders.append(HookOrder(name, positions, place))
+    for name in sorted({caller.name for caller in callers or ()}):
+        positions = registry.explain(name)
+        slugs = [slug for slug, _ in positions]
+        if record.slug in slugs:
+            place = slugs.index(record.slug) + 1
+            orders.append({"hook": name, "positions": positions, "place": place})
     return orders
 
 
-def _panel(visit: Visit, plugin: str) -> Panel | None:
+def _panel(visit: Visit, plugin: str) -> dict[str, str] | None:
+    """Return the address of the script of the plugin's own panel, and its context as JSON."""
     if not visit.may("plugins_admin_retrieve"):
         return None
     details = visit.call("plugins_admin_retrieve", plugin=plugin)
-    if not details.source:
-        return None
-    source = details.source
+    source = details.source or ""
     if source.startswith(f"{ASSETS_PATH}/"):
         # The files of plugins lie beside the page, behind the same prefix.
         source = visit.root.removesuffix("/admin/") + source
-    return Panel(source, json.dumps(details.context))
+    return {"source": source, "context": json.dumps(details.context)} if source else None
 
 
 def _is_in_environment(visit: Visit, distribution: str | None) -> bool:

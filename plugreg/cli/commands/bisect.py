@@ -64,8 +64,8 @@ def bisect(session: Session, words: tuple[str, ...]) -> Answer:
 class Search:
     """A search for the smallest set of plugins with which something fails.
 
-    It is the minimizing delta debugging of Zeller and Hildebrandt (2002), with the
-    dependencies of plugins added to each set. Each set is tried once.
+    It is the algorithm QuickXplain of Junker (2004), with the dependencies of plugins added to each
+    set. Each set is tried once.
 
     Args:
         needs: Dependencies of each plugin that is switched on.
@@ -94,24 +94,21 @@ class Search:
         if self._fails_with(()):
             self.verdict = "it fails without any plugin, too"
             return ()
-        failing = self._closed(self._minimize([*self._needs]))
-        return self._tops(self._reduce(failing))
+        # A plugin stands behind those that it needs, so that these are blamed before it.
+        order = sorted(self._needs, key=lambda slug: len(self._closed([slug])))
+        blamed = {self._closed([slug]) for slug in self._find_least([], order)}
+        # Plugins that need each other are blamed together.
+        return tuple(slug for slug in self._needs if self._closed([slug]) in blamed)
 
-    def _minimize(self, failing: list[str]) -> list[str]:
-        """Return a part of *failing* that still fails, and of which no member can be left out."""
-        parts = 2
-        while len(failing) > 1:
-            step = -(-len(failing) // parts)
-            chunks = [failing[at : at + step] for at in range(0, len(failing), step)]
-            rests = [[slug for slug in failing if slug not in chunk] for chunk in chunks]
-            smaller = next(filter(self._fails_with, [*chunks, *rests]), None)
-            if smaller is not None:
-                failing, parts = smaller, 2 if smaller in chunks else max(parts - 1, 2)
-            elif parts >= len(failing):
-                break
-            else:
-                parts = min(len(failing), parts * 2)
-        return failing
+    def _find_least(self, beside: list[str], slugs: list[str]) -> list[str]:
+        """Return a least part of *slugs* with which, and with those beside it, it fails."""
+        if self._fails_with(beside):
+            return []
+        if len(slugs) == 1:
+            return slugs
+        first, second = slugs[: len(slugs) // 2], slugs[len(slugs) // 2 :]
+        late = self._find_least([*beside, *first], second)
+        return [*self._find_least([*beside, *late], first), *late]
 
     def _fails_with(self, slugs: Iterable[str]) -> bool:
         closed = self._closed(slugs)
@@ -122,24 +119,6 @@ class Search:
     def _closed(self, slugs: Iterable[str]) -> frozenset[str]:
         found = reach(slugs, lambda slug: self._needs.get(slug, ()))
         return frozenset(slug for slug in found if slug in self._needs)
-
-    def _reduce(self, failing: frozenset[str]) -> frozenset[str]:
-        """Return the smallest part of *failing* that fails, where a needed plugin is to blame."""
-        for top in self._tops(failing):
-            part = self._closed(failing - {top})
-            if part != failing and self._fails_with(part):
-                return self._reduce(part)
-        return failing
-
-    def _tops(self, slugs: frozenset[str]) -> tuple[str, ...]:
-        """Return those that no other of them brings along, all of them in a cycle."""
-        found = [
-            slug
-            for slug in self._needs
-            if slug in slugs
-            if not any(slug in self._closed([other]) for other in slugs if other != slug)
-        ]
-        return tuple(found or [slug for slug in self._needs if slug in slugs])
 
 
 def _shown(slugs: Sequence[str]) -> str:

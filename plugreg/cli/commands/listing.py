@@ -60,7 +60,8 @@ def list_(
     SERVES is the number of processes in which a plugin is active, of all live processes. Without a
     live process the state is unknown. No plugin is imported, and nothing is written.
     """
-    names = _parse_fields(fields)
+    asked = SHOWN if fields is None else fields.split(",")
+    names = [_field("--fields", name.strip()) for name in asked]
     overview = look(session.registry)
     rows: Sequence[Row] = [
         row
@@ -83,22 +84,16 @@ def list_(
     )
 
 
-def _parse_fields(fields: str | None) -> tuple[str, ...]:
-    names = SHOWN if fields is None else tuple(name.strip() for name in fields.split(","))
-    names = tuple("slug" if name == "plugin" else name for name in names)
-    for name in names:
-        _check_field("--fields", name)
-    return names
-
-
-def _check_field(option: str, name: str) -> None:
+def _field(option: str, name: str) -> str:
+    """Return the name of a field, "slug" for ``plugin``, as the table has it."""
+    name = "slug" if name == "plugin" else name
     if name not in FIELDS:
         raise usage(f"{option}: there is no field {name!r}", f"there are: {', '.join(FIELDS)}")
+    return name
 
 
 def _sorted(rows: Sequence[Row], sort: str) -> list[Row]:
-    name = "slug" if sort.lstrip("-") == "plugin" else sort.lstrip("-")
-    _check_field("--sort", name)
+    name = _field("--sort", sort.lstrip("-"))
 
     def key(row: Row) -> tuple[bool, Any]:
         value = row[name]
@@ -187,14 +182,13 @@ def _audit(registry: PluginRegistry, distribution: str | None) -> list[Row]:
 
 def _lines(details: Row) -> Iterator[str]:
     """Yield the readable lines; empty values are left out."""
-    texts = {
-        "processes": [f"{p['name']} (pid {p['pid']})" for p in details["processes"]],
-        "settings": [f"{setting['key']}={setting['value']}" for setting in details["settings"]],
-        "audit": [
-            f"{a['when']} {a['actor']}: {a['action']} {a['outcome']}" for a in details["audit"]
-        ],
-        "errors": [f"{e['stage']} in {e['process']}: {e['message']}" for e in details["errors"]],
+    shapes = {
+        "processes": "{name} (pid {pid})",
+        "settings": "{key}={value}",
+        "audit": "{when} {actor}: {action} {outcome}",
+        "errors": "{stage} in {process}: {message}",
     }
+    texts = {name: [shape.format(**row) for row in details[name]] for name, shape in shapes.items()}
     for name, value in {**details, **texts}.items():
         if value in (None, "", [], {}) or (value is False and name != "wanted"):
             continue
