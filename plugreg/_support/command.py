@@ -160,26 +160,23 @@ def _follow(
     process: Popen[bytes], lines: Queue[bytes | None], output: _Output, deadline: float
 ) -> bool:
     """Read the output until the process has ended; return False at the deadline."""
-    is_read, ended_at = False, None
-    while (now := time.monotonic()) < deadline:
+    is_read, stop = False, deadline
+    while time.monotonic() < stop and not (is_read and has_ended(process)):
         try:
             line = lines.get(timeout=_TICK)
         except Empty:
-            if has_ended(process):
-                ended_at = now if ended_at is None else ended_at
+            if stop == deadline and has_ended(process):
                 # A process that is left may keep the stream open, which is no reason to wait.
-                if is_read or now - ended_at > GRACE:
-                    return True
+                stop = min(deadline, time.monotonic() + GRACE)
         else:
-            if line is None:
-                is_read = True
-            else:
+            is_read = line is None
+            if line is not None:
                 output.add(line)
     if not has_ended(process):
         return False
     # Its end was seen too late: the machine has paused, or the listener has. It was in time itself.
     with suppress(Empty):
-        for _ in range(_WAITING):
+        for _ in range(0 if is_read else _WAITING):
             if (line := lines.get(timeout=_TICK)) is None:
                 break
             output.add(line)

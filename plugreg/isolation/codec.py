@@ -192,18 +192,16 @@ class JsonCodec(Codec):
 
     def _adapter_for(self, names: Sequence[str]) -> Any:
         key = tuple(names)
-        found = self._adapters.get(key)
-        if found is None:
-            kinds = tuple(self.kinds[name] for name in key)
+        if key not in self._adapters:
             # A result is in a tuple, too: bytes in a dataclass are base64 there alone.
-            found = self._adapters.setdefault(key, _adapter(tuple[kinds]))  # type: ignore[valid-type]
-        return found
+            self._adapters[key] = _adapter(tuple(self.kinds[name] for name in key))
+        return self._adapters[key]
 
     def _misfit(self, name: str, value: Any, error: Exception | None) -> ValueNotSentError:
         kind = self.kinds.get(name)
         untyped = "what JSON holds, since it has no annotation"
         expected = untyped if _is_untyped(kind) else _shown(kind)
-        reason = expected if error is None else f"{expected} ({_sentence(error)})"
+        reason = expected if error is None else f"{expected} ({explain(error).message})"
         return self._refusal(name, value, f"expected {reason}; {REMEDY}")
 
 
@@ -222,7 +220,7 @@ class PickleCodec(Codec):
             return pickle.dumps([*values])
         except Exception as error:
             if len(names) == 1:
-                reason = f"it cannot be pickled ({_sentence(error)})"
+                reason = f"it cannot be pickled ({explain(error).message})"
                 raise self._refusal(names[0], values[0], reason) from None
             for name, value in zip(names, values, strict=True):
                 self._dump([value], [name])
@@ -345,10 +343,9 @@ def _is_untyped(kind: Any) -> bool:
 # -- pydantic -------------------------------------------------------------------------------------
 
 
-def _adapter(kind: Any) -> Any:
-    """Return pydantic's adapter of a type; bytes are base64."""
+def _adapter(kinds: tuple[Any, ...]) -> Any:
+    """Return pydantic's adapter of a tuple of such types; bytes are base64."""
     from pydantic import ConfigDict, TypeAdapter
-    from pydantic.errors import PydanticUserError
 
     from plugreg.settings.types import without_plugins
 
@@ -356,13 +353,7 @@ def _adapter(kind: Any) -> Any:
         ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants"
     )
     with without_plugins():
-        try:
-            return TypeAdapter(kind, config=config)
-        except PydanticUserError as error:
-            if error.code != "type-adapter-config-unused":
-                raise
-            # A class with a configuration of its own.
-            return TypeAdapter(kind)
+        return TypeAdapter(tuple[kinds], config=config)  # type: ignore[valid-type]
 
 
 _TAGGED: Final = b"T"
@@ -420,10 +411,6 @@ def _name_of(kind: type) -> str:
 
 def _shown(kind: Any) -> str:
     return _name_of(kind) if isinstance(kind, type) and not get_args(kind) else safe_repr(kind)
-
-
-def _sentence(error: Exception) -> str:
-    return explain(error).message
 
 
 def _label(name: str) -> str:

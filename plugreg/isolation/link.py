@@ -14,7 +14,7 @@ from itertools import count
 from queue import SimpleQueue
 from typing import Any, Final
 
-from plugreg.isolation.data import dump
+from plugreg.isolation.data import dump, to_data
 from plugreg.isolation.faults import error_from_data, error_to_data
 from plugreg.isolation.frames import LARGEST_BESIDE, Line
 
@@ -70,12 +70,14 @@ class HostLink:
     def ask(self, what: str, /, **arguments: Any) -> Any:
         """Ask the host, and wait for the answer. Raises the host's exception.
 
-        Raises ConnectionError in a forked process, which has no host.
+        Raises ValueNotSentError for an argument that is no data, and ConnectionError in a forked
+        process, which has no host.
         """
         if os.getpid() != self._process:
             raise ConnectionError(f"a process that the plugin has forked cannot ask for {what!r}")
         number = next(self._numbers)
-        message = {"ask": number, "what": what, "arguments": arguments}
+        data = {name: to_data(what, name, value) for name, value in arguments.items()}
+        message = {"ask": number, "what": what, "arguments": data}
         body = dump(what, "arguments", message, LARGEST_BESIDE)
         replies = self._replies[number] = SimpleQueue()
         self._send(body)

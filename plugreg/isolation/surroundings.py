@@ -77,12 +77,11 @@ class RemoteContext:
 
     def set_setting(self, key: str, value: object) -> None:
         """Store a setting in the host."""
-        self._link.ask("set_setting", key=key, value=to_data("set_setting", "value", value))
+        self._link.ask("set_setting", key=key, value=value)
 
     def set_user_setting(self, key: str, value: object, user: int) -> None:
         """Store a user's value in the host."""
-        data = to_data("set_user_setting", "value", value)
-        self._link.ask("set_user_setting", key=key, value=data, user=user)
+        self._link.ask("set_user_setting", key=key, value=value, user=user)
 
     def get_metadata(self) -> dict[str, Any]:
         """Return a copy of the plugin's metadata."""
@@ -90,7 +89,7 @@ class RemoteContext:
 
     def set_metadata(self, data: Mapping[str, Any], merge: bool = True) -> None:
         """Store the plugin's metadata in the host."""
-        self._link.ask("set_metadata", data=to_data("set_metadata", "data", data), merge=merge)
+        self._link.ask("set_metadata", data=data, merge=merge)
 
     def call_host(self, hook: str, arguments: Mapping[str, Any]) -> Any:
         """Call a hook of the host, and return the results."""
