@@ -134,8 +134,10 @@ class ChildProcess:
 
     async def exchange(
         self, place: Place, pool: LinePool, line: Line, asked: tuple[str, int, bytes, float]
-    ) -> bytes:
-        """Send a request and return the answer. A process that gives none is ended.
+    ) -> bytes | Exception:
+        """Send a request and return the answer, which may be the plugin's exception.
+
+        A process that gives none is ended.
 
         Args:
             place: Where to wait.
@@ -147,7 +149,6 @@ class ChildProcess:
         Raises:
             PluginTimeoutError: If the answer takes longer.
             PluginDiedError: If the process ends, or violates the protocol.
-            Exception: The plugin's.
         """
         name, version, value, timeout = asked
         number = next(self._numbers)
@@ -179,8 +180,6 @@ class ChildProcess:
             raise
         pool.put_back(line)
         self.last_used = time.monotonic()
-        if isinstance(result, Exception):
-            raise result
         return result
 
     async def end_broken(self, place: Place, error: Exception) -> PluginDiedError:

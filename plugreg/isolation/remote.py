@@ -155,12 +155,13 @@ class RemotePlugin:
             value: The bytes of the arguments.
             is_side: Whether the call waits for no other call.
         """
-        return function.codec.unpack_result(run(self._call(HERE, function, value, is_side=is_side)))
+        answer = run(self._call(HERE, function, value, is_side=is_side))
+        return function.codec.unpack_result(_value(answer))
 
     async def acall(self, function: RemoteFunction, value: bytes, *, is_async: bool = False) -> Any:
         """Do the same from a coroutine, also with an async implementation of a hook."""
-        result = await self._call(running_loop(), function, value, is_async=is_async)
-        return function.codec.unpack_result(result)
+        answer = await self._call(running_loop(), function, value, is_async=is_async)
+        return function.codec.unpack_result(_value(answer))
 
     def call_function(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Call a function of a setting; it waits for no other call."""
@@ -178,7 +179,7 @@ class RemotePlugin:
         *,
         is_async: bool = False,
         is_side: bool = False,
-    ) -> bytes:
+    ) -> bytes | Exception:
         running, callers = self._state.get(), CALLERS.get()
         asking = self._asking(callers)
         while True:
@@ -326,7 +327,7 @@ class RemotePlugin:
         except EOFError as error:
             raise run(child.end_broken(HERE, error)) from None
         asked = (name, 0, value, self.options.start_timeout)
-        return run(child.exchange(HERE, child.sync, line, asked))
+        return _value(run(child.exchange(HERE, child.sync, line, asked)))
 
     # -- messages of the process -------------------------------------------------------------
 
@@ -386,6 +387,13 @@ class RemotePlugin:
             raise IsolationError(self.slug, reason)
         results = self._parts().calling.dispatch.call(hook, **arguments["arguments"])
         return to_data(hook, RESULT, results)
+
+
+def _value(answer: bytes | Exception) -> bytes:
+    """Return an answer, or raise it: outside of `_call`, which could not raise StopIteration."""
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _are_known(values: tuple[object, object], child: ChildProcess) -> bool:

@@ -32,6 +32,9 @@ def well():
 def raises():
     raise ValueError("wrong")
 
+def stops():
+    return next(iter([]))
+
 def sys_exit():
     sys.exit(7)
 
@@ -152,6 +155,16 @@ def test_an_exception_is_that_of_the_plugin(host: Any) -> None:
         assert outcome.failure.message == "hook 'act': ValueError: wrong"
         assert "in raises" in outcome.failure.traceback
     assert registry.get("victim").process.pid == before
+
+
+def test_an_exception_that_ends_iterations(host: Any) -> None:
+    """StopIteration is the plugin's fault as any other exception."""
+    host.write("victim", VICTIM)
+    registry = host.open(circuit=NEVER)
+    [outcome] = registry.outcomes(host.hooks.act, what="stops")
+
+    assert type(outcome.error) is StopIteration
+    assert outcome.failure.message == "hook 'act': StopIteration"
 
 
 def test_a_signal_from_outside(host: Any) -> None:
