@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plugreg._lifecycle.load import Loading
 from plugreg._support.frozen import replace
 from plugreg._support.guard import Guard
 from plugreg._support.lazy import call_at_fork
@@ -27,6 +26,7 @@ from plugreg.records import (
 if TYPE_CHECKING:
     from plugreg._lifecycle.assembly import Assembly
     from plugreg._lifecycle.binding import BoundContext
+    from plugreg._lifecycle.load import Loading
     from plugreg.isolation.records import ProcessInfo
     from plugreg.isolation.remote import RemotePlugin
 
@@ -100,6 +100,7 @@ class IsolatedPlugins:
         options = self.options_of(spec)
         if options is None:
             return None
+        from plugreg._lifecycle.load import Loading
         from plugreg.isolation.faults import failures_from_data
         from plugreg.isolation.loading import make_remote, take_in
 
