@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.frozen import NamedTuple
 from plugreg.records import ActivePlugin, Snapshot
+from plugreg.settings.definition import SettingDefinition
 from plugreg.settings.store import SettingsStore
 from plugreg.settings.view import SettingsView, user_view
 
@@ -23,14 +24,14 @@ class ListedSetting(NamedTuple):
         slug: The plugin.
         pk: The plugin's number.
         key: The setting's key.
-        view: Its definition and value. None for a plugin that is not active: then it is only
-            known that a value is stored, and the value is not shown.
+        view: Its definition and value. Of a plugin that is not active it is only known that a
+            value is stored: the value is protected, and nothing else is said of it.
     """
 
     slug: str
     pk: int
     key: str
-    view: SettingsView | None
+    view: SettingsView
 
 
 class Configuration:
@@ -147,10 +148,15 @@ class Configuration:
             if wanted not in (None, known.wanted) or slug not in (None, name):
                 continue
             active = snapshot.active.get(name)
-            view = None if active is None else _view(self._settings, active)
-            keys = sorted(self._settings.stored(name).of(None)) if view is None else view
-            found += [ListedSetting(slug=name, pk=known.pk, key=key, view=view) for key in keys]
+            view = self._stored_view(name) if active is None else _view(self._settings, active)
+            found += [ListedSetting(slug=name, pk=known.pk, key=key, view=view) for key in view]
         return found
+
+    def _stored_view(self, slug: str) -> SettingsView:
+        """Return the stored settings of a plugin whose definitions are not known, all protected."""
+        keys = sorted(self._settings.stored(slug).of(None))
+        definitions = {key: SettingDefinition(key=key, protected=True) for key in keys}
+        return SettingsView(self._settings, slug, definitions)
 
     def forget_values(self, slug: str, keys: frozenset[str] = frozenset()) -> int:
         """Delete stored settings of a plugin, known or not, whether it declares them or not.

@@ -2,38 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Final
-
 from plugreg._state.probe_report import ProbeUnavailableError
 from plugreg.api import models, packages, plugins, settings
 from plugreg.api.access import READ, SUPERUSER
 from plugreg.api.errors import InvalidError
 from plugreg.api.operations import OperationCall, operation
 from plugreg.exceptions import PluginBlockedError
-
-_FAILURE: Final = (
-    *("message", "exception_type", "traceback", "first_seen", "last_seen"),
-    *("count", "process", "pid", "host", "is_running"),
-)
-
-
-# -- the same operations, whose answers have more fields -------------------------------------
-
-list_plugins = replace(plugins.list_plugins, answer=models.PaginatedExtendedPluginConfigList)
-retrieve = replace(plugins.retrieve, answer=models.ExtendedPluginConfig)
-list_all = replace(settings.list_all, answer=models.PaginatedExtendedPluginSettingList)
-list_settings = replace(settings.list_settings, answer=models.ExtendedPluginSetting)
-retrieve_setting = replace(settings.retrieve, answer=models.ExtendedPluginSetting)
-change_setting = tuple(replace(row, answer=models.ExtendedPluginSetting) for row in settings.change)
-list_user_settings = replace(settings.list_user_settings, answer=models.ExtendedPluginUserSetting)
-retrieve_user_setting = replace(
-    settings.retrieve_user_setting, answer=models.ExtendedPluginUserSetting
-)
-change_user_setting = tuple(
-    replace(row, answer=models.ExtendedPluginUserSetting) for row in settings.change_user_setting
-)
-
 
 # -- operations that only the extended API has -----------------------------------------------
 
@@ -124,11 +98,7 @@ def failures(call: OperationCall) -> list[models.PluginProcessFailure]:
     """
     slug = call.plugin().slug
     return [
-        models.PluginProcessFailure(
-            stage=str(failure.stage),
-            name=failure.slug,
-            **{name: getattr(failure, name) for name in _FAILURE},
-        )
+        models.PluginProcessFailure.of(failure)
         for failure in call.service.registry.shared.failures()
         if failure.slug == slug
     ]

@@ -8,11 +8,14 @@ the OpenAPI document.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from copy import copy
 from datetime import datetime
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Self
 
 from pydantic import (
+    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -324,6 +327,18 @@ class PaginatedExtendedPluginSettingList(PluginPage):
     results: list[SerializeAsAny[ExtendedPluginSetting]]
 
 
+EXTENDED: Final[Mapping[type[Model] | None, type[Model]]] = MappingProxyType(
+    {
+        PluginConfig: ExtendedPluginConfig,
+        PaginatedPluginConfigList: PaginatedExtendedPluginConfigList,
+        PluginSetting: ExtendedPluginSetting,
+        PluginUserSetting: ExtendedPluginUserSetting,
+        PaginatedPluginSettingList: PaginatedExtendedPluginSettingList,
+    }
+)
+"""The models of answers that have more fields in the extended API."""
+
+
 class PluginRepairAction(Model):
     """Something that can be done about a repair."""
 
@@ -362,7 +377,7 @@ class PluginProcessFailure(Model):
     """A failure of a plugin in a process."""
 
     stage: str
-    name: str
+    name: str = Field(validation_alias=AliasChoices("name", "slug"))
     message: str
     exception_type: str | None
     traceback: str

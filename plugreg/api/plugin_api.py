@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any, Self, cast
 
 from plugreg.api import extended, packages, plugins, settings
+from plugreg.api.models import EXTENDED
 from plugreg.api.openapi import make_document
 from plugreg.api.operations import Service
 
@@ -98,17 +100,13 @@ class ExtendedPluginAPI(PluginAPI):
     ``repairs``, ``processes``, ``audit`` or ``plan`` can be listed, and has no path of its own.
     """
 
-    # Their answers have more fields than those of the base.
-    plugins_list = extended.list_plugins
-    plugins_retrieve = extended.retrieve
-    plugins_settings_list_all = extended.list_all
-    plugins_settings_list = extended.list_settings
-    plugins_settings_retrieve = extended.retrieve_setting
-    plugins_settings_partial_update, plugins_settings_update = extended.change_setting
-    plugins_user_settings_list = extended.list_user_settings
-    plugins_user_settings_retrieve = extended.retrieve_user_setting
-    plugins_user_settings_partial_update, plugins_user_settings_update = (
-        extended.change_user_setting
+    # The operations of the base whose answers have more fields.
+    vars().update(
+        {
+            row.id: replace(row, answer=EXTENDED[row.answer])
+            for row in PluginAPI.operations
+            if row.answer in EXTENDED
+        }
     )
     plugins_repairs_list = extended.repairs
     plugins_processes_list = extended.processes

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from plugreg._state.configuration import ListedSetting
 from plugreg._support.guard import Guard, plain, safe_str
 from plugreg._support.lazy import lazy
-from plugreg._support.redact import MASK
 from plugreg.api import models
 from plugreg.api.access import OWN, READ, STAFF
 from plugreg.api.errors import InvalidError, NotFoundError, shorten_name
@@ -60,12 +58,9 @@ def list_all(call: OperationCall) -> models.PaginatedPluginSettingList:
     shown: dict[str, _ClientSettings] = {}
     results = []
     for row in rows:
-        if row.view is None:
-            results.append(_undeclared(row))
-        else:
-            if row.slug not in shown:
-                shown[row.slug] = _ClientSettings(call, row.slug, row.pk, row.view)
-            results.append(shown[row.slug].fields(row.key))
+        if row.slug not in shown:
+            shown[row.slug] = _ClientSettings(call, row.slug, row.pk, row.view)
+        results.append(shown[row.slug].fields(row.key))
     return call.answer(models.PaginatedPluginSettingList, {**links, "results": results})
 
 
@@ -344,31 +339,6 @@ def _settings_of(call: OperationCall) -> _ClientSettings:
     except PluginNotFoundError:
         raise not_installed from None
     return _ClientSettings(call, record.slug, record.pk, view, user)
-
-
-def _undeclared(row: ListedSetting) -> dict[str, Any]:
-    """Return the fields of a stored setting without a known definition; its value is not shown."""
-    return {
-        **dict.fromkeys(("name", "description", "units"), ""),
-        "pk": _number(row.pk, row.key, None),
-        "key": row.key,
-        "value": MASK,
-        "type": "string",
-        "choices": [],
-        "model_name": None,
-        "model_filters": {},
-        "api_url": None,
-        "typ": "plugin",
-        "required": False,
-        "plugin": row.slug,
-        # Ignored by the model of a setting that is not extended.
-        "protected": True,
-        "hidden": False,
-        "locked": False,
-        "layer": "stored",
-        "default": None,
-        "schema": {},
-    }
 
 
 def _number(pk: int, key: str, user: int | None) -> int:
