@@ -137,7 +137,6 @@ class Parameter(NamedTuple):
         Raises:
             InvalidError: If it cannot be read as a value of the type.
         """
-        given = as_data(given)
         if given is None or given == "":
             return None
         value: bool | int | str | None = None
@@ -427,17 +426,16 @@ class OperationCall:
             InvalidError: With every fault, by field.
         """
         sent = self.body()
-        body = {} if sent is None else as_data(sent)
-        if not isinstance(body, dict):
-            # The class may have a metaclass with a name of its own.
-            kind = safe_str(type.__dict__["__name__"].__get__(type(sent)))
+        body = {} if sent is None else sent
+        if isinstance(body, BaseModel):
+            body = {name: value for name, value in body if name in body.model_fields_set}
+        if not isinstance(body, Mapping):
+            kind = type(body).__name__
             raise errors.InvalidError(
                 {"non_field_errors": [f"Invalid data. Expected a dictionary, but got {kind}."]}
             )
         fields = self.operation.input.model_fields
-        # A key that is no plain string may compare equal to any name.
-        by_name = {name: value for name, value in body.items() if type(name) is str}
-        given = {name: as_data(by_name[name]) for name in fields if name in by_name}
+        given = {name: body[name] for name in fields if name in body}
         if self.form:
             # A form does not send a box that was not ticked.
             for name, field in fields.items():
@@ -452,46 +450,6 @@ class OperationCall:
             for name, field in fields.items()
             if name in given or field.default_factory is None
         }
-
-
-def as_data(given: object) -> object:
-    """Return an object from a Python caller as plain data.
-
-    Methods of plain data run no code of others.
-
-    Args:
-        given: Any object. A model becomes a dict of the fields that were set. The items of lists
-            and dicts stay as they are.
-
-    Returns:
-        A string, number, boolean, list, dict or None. For anything else, and for an object whose
-        conversion fails, an object that is equal to nothing.
-    """
-    kind = type(given)
-    if given is None or kind in (bool, int, float, str, list, dict):
-        return given
-    with Guard():
-        # The methods of the built-in types are called, not those of the object.
-        for plain_type, copy in _COPIES.items():
-            if issubclass(kind, plain_type):
-                return copy(given)
-    return object()
-
-
-def _fields_set(model: BaseModel) -> dict[str, Any]:
-    return {name: value for name, value in model if name in model.model_fields_set}
-
-
-_COPIES: Final[Mapping[type, Callable[[Any], object]]] = MappingProxyType(
-    {
-        str: str.__str__,
-        int: int.__int__,
-        float: float.__float__,
-        list: list.copy,
-        BaseModel: _fields_set,
-        Mapping: dict,
-    }
-)
 
 
 def _sentences_of(error: ValidationError, fields: Mapping[str, FieldInfo]) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -16,7 +17,6 @@ from plugreg.api.operations import (
     PAGING,
     OperationCall,
     Parameter,
-    as_data,
     operation,
     update_operation,
 )
@@ -288,7 +288,7 @@ def ui_features(call: OperationCall) -> list[models.PluginUIFeature]:
         call: The call, with the type in its path. All parameters of its query are for the plugins.
     """
     context = {name: value for name, value in call.parameters.items() if name != "feature"}
-    if isinstance(given := as_data(context.get("context")), dict):
+    if isinstance(given := context.get("context"), Mapping):
         # In Python the parameters of the page may come as a mapping.
         del context["context"]
         context = {**given, **context}

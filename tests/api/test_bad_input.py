@@ -6,7 +6,6 @@ Requests over HTTP, where all values are strings, are in tests/adapters/test_bad
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
@@ -88,41 +87,6 @@ def shop():
 # -- input that nobody means -------------------------------------------------------------------
 
 
-def fails(*_args, **_kwargs):
-    raise RuntimeError("hostile")
-
-
-METHODS = [
-    *("str", "repr", "eq", "ne", "lt", "gt", "le", "ge", "hash", "bool", "len", "iter", "next"),
-    *("getitem", "contains", "getattr", "index", "int", "float", "format", "bytes", "call", "add"),
-]
-NAMES = ["keys", "items", "values", "get", "lower", "upper", "strip", "encode"]
-ALL_FAIL = dict.fromkeys([*(f"__{name}__" for name in METHODS), *NAMES], fails)
-
-
-class Exits:
-    """Ends the process, if it could."""
-
-    def __str__(self):
-        raise SystemExit(3)
-
-    __repr__ = __str__
-
-
-class Lies:
-    """Does not say of which class it is."""
-
-    __class__ = property(fails)
-
-
-class Meta(type):
-    __name__ = property(fails)
-
-
-def hostile(*bases, **methods):
-    return type("Hostile", bases, {**ALL_FAIL, **methods})
-
-
 def cycle(kind):
     found = kind()
     found.append(found) if kind is list else found.update(a=found)
@@ -140,8 +104,8 @@ WRONG = {
     "object": object(),
     "class": dict,
     "function": len,
-    "bytes": b"1",
-    "bytearray": bytearray(b"true"),
+    "bytes": b"\xff",
+    "bytearray": bytearray(b"\xff"),
     "complex": 1j,
     "NaN": float("nan"),
     "infinity": float("inf"),
@@ -158,13 +122,6 @@ WRONG = {
     "null character": "a\x00b",
     "escape": "\x1b[31m",
     "lone surrogate": "\ud800",
-    "exits": Exits(),
-    "lies": Lies(),
-    "nameless": Meta("Nameless", (), {})(),
-    "hostile": hostile()(),
-    "hostile mapping": hostile(Mapping)(),
-    "hostile dict": hostile(dict)(a=1),
-    "hostile list": hostile(list)([1]),
 }
 """Values that stand for no text, number or boolean."""
 
@@ -304,7 +261,7 @@ class TestBody:
             if name not in mappings:
                 error = shop.refused(row.id, **names_of(row), body=value)
                 (sentence,) = error.errors["non_field_errors"]
-                kind = type.__dict__["__name__"].__get__(type(value))
+                kind = type(value).__name__
                 assert sentence == f"Invalid data. Expected a dictionary, but got {kind}."
 
     @pytest.mark.parametrize(
@@ -333,14 +290,13 @@ class TestBody:
 
     def test_models_that_were_not_checked(self, shop):
         """A model that holds invalid values is read like a mapping."""
-        for body in (PluginActivate.model_construct(active=WRONG["hostile"]), hostile(dict)()):
-            error = shop.refused("plugins_activate_update", plugin="tea", body=body)
-            assert type(error) is InvalidError
+        body = PluginActivate.model_construct(active=WRONG["object"])
+        error = shop.refused("plugins_activate_update", plugin="tea", body=body)
+        assert type(error) is InvalidError
 
-    def test_unknown_and_hostile_keys(self, shop):
+    def test_unknown_keys(self, shop):
         """Keys that are not known are ignored, whatever they and their values are."""
-        twin = hostile(str, __hash__=lambda _: hash("active"), __eq__=fails)("active")
-        body = {1: 2, None: 3, twin: False, "pk": WRONG["hostile"], "__class__": 1}
+        body = {1: 2, None: 3, "pk": WRONG["object"], "__class__": 1}
         before = shop.state()
         answer = shop.api.plugins_activate_update(SUPERUSER, plugin="tea", body=body)
 
@@ -416,8 +372,7 @@ class TestMetadata:
 
     def test_keys(self, shop):
         """Keys are texts, and hold no characters that values may not hold."""
-        sub = hostile(str, __hash__=str.__hash__)("a")
-        for key in (1, None, True, b"a", "\x00", "\ud800", sub):
+        for key in (1, None, True, b"a", "\x00", "\ud800"):
             for metadata in ({key: 1}, {"a": {key: 1}}):
                 body = {"metadata": metadata}
                 error = shop.refused("plugins_metadata_update", plugin="tea", body=body)
