@@ -6,8 +6,9 @@ A token shows the time of its encryption.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import ModuleType
+from typing import Final
 
 from plugreg.exceptions import EncryptionError, MissingExtraError
 
@@ -17,7 +18,7 @@ _REMEDY = "make one with Encryption.new_key()"
 class Encryption:
     """Encrypts strings with the first of its keys, and decrypts with any of them.
 
-    To change keys, put the new key first, :meth:`rotate` every token, and leave the old key out.
+    To change keys, put the new key first, encrypt everything again, and leave the old key out.
     An object never changes and may be used by many threads. The repr shows the number of keys.
 
     Args:
@@ -45,7 +46,8 @@ class Encryption:
                 ) from None
         if not parsed:
             raise ValueError(f"encryption needs at least one key; {_REMEDY}")
-        self._count = len(parsed)
+        self.count: Final = len(parsed)
+        """The number of keys."""
         self._fernet = fernet.MultiFernet(parsed)
         self._invalid = fernet.InvalidToken
 
@@ -75,7 +77,7 @@ class Encryption:
         """Decrypt a token.
 
         Args:
-            token: A result of `encrypt` or `rotate`.
+            token: A result of `encrypt`.
 
         Returns:
             The encrypted string.
@@ -83,31 +85,15 @@ class Encryption:
         Raises:
             EncryptionError: If no key decrypts the token.
         """
-        return self._with_keys(self._fernet.decrypt, token).decode("utf-8", "surrogatepass")
-
-    def rotate(self, token: str) -> str:
-        """Encrypt the content of a token with the first key.
-
-        Args:
-            token: A result of `encrypt` or `rotate`.
-
-        Returns:
-            A new token with the time of the old one.
-
-        Raises:
-            EncryptionError: If no key decrypts the token.
-        """
-        return self._with_keys(self._fernet.rotate, token).decode()
-
-    def __repr__(self) -> str:
-        return f"<Encryption with {self._count} key{'s' * (self._count != 1)}>"
-
-    def _with_keys(self, decrypt: Callable[[bytes], bytes], token: str) -> bytes:
         try:
             # A string that is no token may hold any character.
-            return decrypt(token.encode("utf-8", "backslashreplace"))
+            text: bytes = self._fernet.decrypt(token.encode("utf-8", "backslashreplace"))
         except self._invalid:
-            raise EncryptionError(keys=self._count) from None
+            raise EncryptionError(keys=self.count) from None
+        return text.decode("utf-8", "surrogatepass")
+
+    def __repr__(self) -> str:
+        return f"<Encryption with {self.count} key{'s' * (self.count != 1)}>"
 
 
 def _fernet() -> ModuleType:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from functools import partial
 from types import CoroutineType
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from plugreg._state.ledger import FailureLedger
 from plugreg._support.frozen import Frozen
 from plugreg._support.guard import Guard, explain, plain, safe_repr
-from plugreg.exceptions import FormattedError, PlugregError, RegistryNotReady
+from plugreg.exceptions import FormattedError, RegistryNotReady
 from plugreg.hooks import refuse
 from plugreg.mixins.events import SPEC
 from plugreg.records import ActivePlugin, PluginFailure, Snapshot
@@ -36,7 +36,7 @@ class EventError(FormattedError, ValueError):
     template = "event, {field}: {reason}"
 
 
-class EventNotQueuedError(PlugregError):
+class EventNotQueuedError(FormattedError):
     """The host's pool or queue has refused an event for some plugins.
 
     The first exception of the pool or queue is the cause.
@@ -47,17 +47,11 @@ class EventNotQueuedError(PlugregError):
         handed: Slugs of the plugins it was taken for.
     """
 
-    def __init__(self, event: str, missed: Iterable[str], handed: Iterable[str]) -> None:
-        self.event = event
-        self.missed = tuple(missed)
-        self.handed = tuple(handed)
-        super().__init__(event, self.missed, self.handed)
-
-    def __str__(self) -> str:
-        return (
-            f"event {self.event!r} could not be queued for {', '.join(map(repr, self.missed))}; "
-            f"look at the cause: the host's events= must take each delivery, or be open"
-        )
+    event: str
+    missed: tuple[str, ...]
+    handed: tuple[str, ...]
+    template = """event {event!r} could not be queued for {missed};
+    look at the cause: the host's events= must take each delivery, or be open"""
 
 
 class EventFailedError(FormattedError):
@@ -199,7 +193,7 @@ class Events:
             else:
                 handed.append(plugin.slug)
         if first is not None:
-            raise EventNotQueuedError(event, missed, handed) from first
+            raise EventNotQueuedError(event, tuple(missed), tuple(handed)) from first
         return tuple(handed)
 
     def process(self, delivery: EventDelivery) -> bool:

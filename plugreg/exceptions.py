@@ -32,7 +32,7 @@ class FormattedError(PlugregError):
 
     A subclass annotates its fields, which are the parameters in this order; a value that is
     assigned to a field is its default. ``template`` is the message, as `str.format` takes it; a
-    line break in it is a blank.
+    line break in it is a blank, and a tuple is shown as the list of its items.
     """
 
     template = ""
@@ -48,7 +48,11 @@ class FormattedError(PlugregError):
         vars(self).update(fields)
 
     def __str__(self) -> str:
-        return " ".join(self.template.split()).format_map(vars(self))
+        shown = {
+            name: ", ".join(map(repr, value)) if isinstance(value, tuple) else value
+            for name, value in vars(self).items()
+        }
+        return " ".join(self.template.split()).format_map(shown)
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -136,13 +140,8 @@ class PluginRequiredError(FormattedError):
 
     slug: str
     needed_by: tuple[str, ...]
-
-    def __str__(self) -> str:
-        names = ", ".join(map(repr, self.needed_by))
-        return (
-            f"plugin {self.slug!r} is needed by {names}; "
-            f"deactivate them first, or pass cascade=True"
-        )
+    template = """plugin {slug!r} is needed by {needed_by};
+    deactivate them first, or pass cascade=True"""
 
 
 class PluginSlugError(FormattedError, ValueError):

@@ -11,17 +11,12 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Any, Final, Protocol
 
 from plugreg._support.outages import Outage
 from plugreg.exceptions import MissingExtraError
 from plugreg.storage import Storage, Transaction
 from plugreg.storage.base import Record
-from plugreg.storage.clock import now
-
-if TYPE_CHECKING:
-    from plugreg.storage.file.storefile import SetAside
 
 _SILENCE: Final = 5.0
 """Seconds without a hint after a hint that failed: each attempt may take a whole second."""
@@ -89,19 +84,9 @@ class Hinted:
         """See `Storage.revision`."""
         return self._storage.revision()
 
-    def now(self) -> float:
-        """See `plugreg.storage.clock.HasClock.now`."""
-        return now(self._storage)
-
-    @property
-    def set_aside(self) -> tuple[SetAside, ...]:
-        """See `plugreg.storage.TinyDBStorage.set_aside`; empty for all other storages."""
-        return getattr(self._storage, "set_aside", ())
-
-    @property
-    def path(self) -> Path | None:
-        """The file of the storage, None where it has none."""
-        return getattr(self._storage, "path", None)
+    def __getattr__(self, name: str) -> Any:
+        # Some storages have a file, a clock or damaged files that were set aside.
+        return getattr(self._storage, name)
 
     @property
     def gives_hints(self) -> bool:

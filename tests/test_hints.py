@@ -16,7 +16,7 @@ from plugreg import MissingExtraError, Plugin, PluginRegistry, StorageError
 from plugreg._state.watch import Hints
 from plugreg.hints import Hinted, RedisHints
 from plugreg.storage import MemoryStorage, TinyDBStorage
-from plugreg.storage.clock import HasClock, now
+from plugreg.storage.clock import now
 
 REDIS = os.environ.get("PLUGREG_TEST_REDIS", "redis://127.0.0.1:6379")
 LONG = 30.0
@@ -70,7 +70,6 @@ class TestHinted:
             def now(self):
                 return 7.5
 
-        assert isinstance(Clocked(), HasClock)
         assert now(Hinted(Clocked(), CountingChannel())) == 7.5
 
     def test_sends_after_a_commit_and_after_nothing_else(self):
@@ -95,7 +94,7 @@ class TestHinted:
         registry.load()
         (failure,) = registry.errors
         assert inner.set_aside[0].path in failure.message
-        assert Hinted(MemoryStorage(), CountingChannel()).set_aside == ()
+        assert not hasattr(Hinted(MemoryStorage(), CountingChannel()), "set_aside")
         registry.close()
 
     def test_closes_both(self):

@@ -55,25 +55,16 @@ _Texts: TypeAlias = tuple[tuple[User, str], ...]
 
 
 class _Hidden(NamedTuple):
-    """The strings to hide, as of a moment; those of ``varying`` secrets are looked up again.
+    """The strings to hide, as of a moment, and whether they may be others each time.
 
     The repr does not show them.
     """
 
     stored: StoredSettings | None = None
     declared: Declared | None = None
-    constant: _Texts = ()
-    varying: tuple[_Secret, ...] = ()
+    varies: bool = False
     texts: _Texts = ()
-    made: Scrubber | None = None
-
-    @property
-    def scrubber(self) -> Scrubber:
-        """The scrubber of these strings."""
-        # Most plugins have no secret, and no start needs the module.
-        from plugreg._support.redact import Scrubber
-
-        return Scrubber() if self.made is None else self.made
+    scrubber: Scrubber | None = None
 
     def __repr__(self) -> str:
         return f"<{len(self.texts)} strings to hide>"
@@ -91,7 +82,6 @@ class PluginValues:
         # The plugin may still hold a secret that was replaced, and quote it in an exception.
         self._replaced: tuple[_Secret, ...] = ()
         self._hidden = _Hidden()
-        self._hidden_for: tuple[_Texts, User, Scrubber] | None = None
         self._hiding: set[int] = set()
 
     def declare(self, declared: Declared) -> None:
@@ -217,7 +207,7 @@ class PluginValues:
 
         Those are stored values, overrides, defaults, and values that were replaced lately.
         """
-        return self._hide().scrubber
+        return self._hide()[1]
 
     def scrubber_for(self, user: User) -> Scrubber:
         """Return a scrubber of own protected values and those of a user.
@@ -227,39 +217,35 @@ class PluginValues:
         Args:
             user: Number of the user, None for no user.
         """
-        hidden, last = self._hide(), self._hidden_for
-        if last is not None and last[0] is hidden.texts and last[1] == user:
-            return last[2]
-        scrubber = hidden.scrubber
-        own = [text for owner, text in hidden.texts if owner in (None, user)]
-        if len(own) < len(hidden.texts):
-            scrubber = type(scrubber)(own, known=scrubber)
-        self._hidden_for = (hidden.texts, user, scrubber)
-        return scrubber
+        texts, scrubber = self._hide()
+        own = [text for owner, text in texts if owner in (None, user)]
+        return scrubber if len(own) == len(texts) else type(scrubber)(own, known=scrubber)
 
-    def _hide(self) -> _Hidden:
+    def _hide(self) -> tuple[_Texts, Scrubber]:
+        from plugreg._support.redact import Scrubber
+
         me = threading.get_ident()
+        last, stored, declared = self._hidden, self.stored, self.declared
         if me in self._hiding:
             # The plugin's code, called to convert a value, needs a scrubber itself.
             secrets = [secret for secret in self._secrets() if not secret.is_default]
-            return _hidden(_Hidden(), _texts_of(s._replace(definition=None) for s in secrets))
+            texts = tuple(_texts_of(secret._replace(definition=None) for secret in secrets))
+            return texts, Scrubber(text for _, text in texts)
+        is_known = last.stored is stored and last.declared is declared and not last.varies
+        if is_known and last.scrubber is not None:
+            return last.texts, last.scrubber
         self._hiding.add(me)
         try:
-            last, stored, declared = self._hidden, self.stored, self.declared
-            if last.stored is not stored or last.declared is not declared:
-                secrets = [*self._secrets()]
-                last = last._replace(
-                    stored=stored,
-                    declared=declared,
-                    constant=tuple(_texts_of(s for s in secrets if not s.varies)),
-                    varying=tuple(s for s in secrets if s.varies),
-                )
-            elif not last.varying:
-                return last
-            self._hidden = last = _hidden(last, (*last.constant, *_texts_of(last.varying)))
-            return last
+            secrets = [*self._secrets()]
+            texts = tuple(_texts_of(secrets))
         finally:
             self._hiding.discard(me)
+        scrubber = last.scrubber
+        if scrubber is None or texts != last.texts:
+            scrubber = Scrubber((text for _, text in texts), known=scrubber)
+        varies = any(secret.varies for secret in secrets)
+        self._hidden = _Hidden(stored, declared, varies, texts, scrubber)
+        return texts, scrubber
 
     def _secrets(self) -> Iterator[_Secret]:
         yield from self._replaced
@@ -281,17 +267,6 @@ class PluginValues:
             for definition in self.declared.of(user).values():
                 if definition.protected and definition.has_default:
                     yield _Secret(None, definition, definition.default, is_default=True)
-
-
-def _hidden(last: _Hidden, texts: Iterable[tuple[User, str]]) -> _Hidden:
-    """Return *last* with these strings, or as it is if it has the same."""
-    texts = tuple(texts)
-    if texts == last.texts:
-        return last
-    from plugreg._support.redact import Scrubber
-
-    scrubber = Scrubber((text for _, text in texts), known=last.made)
-    return last._replace(texts=texts, made=scrubber)
 
 
 def _texts_of(secrets: Iterable[_Secret]) -> Iterator[tuple[User, str]]:

@@ -41,22 +41,11 @@ def has_reference(value: object) -> bool:
 
     Raises:
         ValueError: If a reference is malformed: another key beside ``$env`` or ``$file``, or no
-            string. The message shows no part of the value.
+            string, or the value is nested too deep. The message shows no part of the value.
     """
-    found = False
-    pending: list[Any] = [value]
-    seen: set[int] = set()
-    while pending:
-        item = pending.pop()
-        # isinstance() would ask the object for its __class__, which may do anything.
-        kind = type(item)
-        if not issubclass(kind, (dict, list, tuple)) or id(item) in seen:
-            continue
-        seen.add(id(item))
-        if issubclass(kind, dict):
-            found = _reference(item) is not None or found
-        pending += dict.values(item) if issubclass(kind, dict) else item
-    return found
+    found: list[object] = []
+    _mapped(value, found.append)
+    return bool(found)
 
 
 def reads_as_reference(text: str) -> bool:
@@ -71,10 +60,8 @@ def reads_as_reference(text: str) -> bool:
         return False
     try:
         return has_reference(json.loads(text))
-    except RecursionError:
-        return False
-    except ValueError:
-        # It is no JSON, or a malformed reference.
+    except (ValueError, RecursionError):
+        # It is no JSON, too deep, or a malformed reference.
         return any(f'"{kind}"' in text for kind in _SOURCES)
 
 

@@ -358,30 +358,20 @@ class SettingsStore:
             )
         changed = 0
         with self._writing.get(), self._storage.transaction() as transaction:
-            # Some are protected by now although their rows do not say so.
-            protected = {
-                _place(slug, user, key)
-                for slug, values in list(self._values.items())
-                for user, own in values.stored.values.items()
-                for key in own
-                if values.is_protected(user, key)
-            }
-            for table in TABLES:
-                for row_key, row in transaction.items(table):
-                    if not _is_protected(row) and (table, row_key) not in protected:
+            stored, _ = self._read(transaction.items)
+            for slug, settings in stored.items():
+                values = self.of(slug)
+                for user, key in settings.differences(NOTHING):
+                    value = settings.of(user)[key]
+                    # Some are protected by now although their rows do not say so.
+                    if not value.is_protected and not values.was_protected(user, key):
                         continue
-                    with readable(table, row_key):
-                        text = field(row, "value", str)
-                    encrypt = (
-                        self._encryption.rotate if _is_encrypted(row) else self._encryption.encrypt
-                    )
-                    try:
-                        token = encrypt(text)
-                    except exceptions.EncryptionError as error:
+                    if value.fault:
+                        table, row_key = _place(slug, user, key)
                         subject = f"record {row_key!r} of table {table!r}"
-                        raise exceptions.EncryptionError(subject, error.keys) from None
-                    new = {**row, "value": token, "protected": True, "encrypted": True}
-                    transaction.put(table, row_key, new)
+                        raise exceptions.EncryptionError(subject, self._encryption.count)
+                    new = value._replace(is_protected=True)
+                    self._put(transaction, slug, user, key, new)
                     changed += 1
         return changed
 

@@ -3,40 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from typing import Self
+from contextlib import contextmanager
 
-from plugreg.exceptions import StorageError
 from plugreg.storage.base import Record
 from plugreg.storage.contract import Storage, Transaction
 
 
-class OneTransaction:
-    """A storage whose transactions are all part of one transaction of another storage.
+@contextmanager
+def one_transaction(storage: Storage) -> Iterator[Storage]:
+    """Provide a storage whose transactions are all part of one transaction of another storage.
 
-    It is used as a context manager, in one thread. At the end of the ``with`` block everything is
-    committed, and nothing if the block raises. No other process writes meanwhile. A transaction
-    that raises inside the block must end the block too, since its changes are not taken back alone.
+    It is used in one thread. At the end of the ``with`` block everything is committed, and nothing
+    if the block raises. No other process writes meanwhile. A transaction that raises inside the
+    block must end the block too, since its changes are not taken back alone.
 
     Args:
         storage: The other storage, which stays open.
     """
+    with storage.transaction() as transaction:
+        yield _Parts(storage, transaction)
 
-    def __init__(self, storage: Storage) -> None:
+
+class _Parts:
+    """See `one_transaction`."""
+
+    def __init__(self, storage: Storage, whole: Transaction) -> None:
         self._storage = storage
-        self._whole: AbstractContextManager[Transaction] | None = None
-        self._current: Transaction | None = None
+        self._whole = whole
         self._commits = 0
-
-    def __enter__(self) -> Self:
-        self._whole = self._storage.transaction()
-        self._current = self._whole.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> bool | None:
-        assert self._whole is not None
-        self._current = None
-        return self._whole.__exit__(*error)  # type: ignore[arg-type]
 
     def read(self, table: str) -> Mapping[str, Record]:
         """Return a table with the changes so far.
@@ -44,12 +38,12 @@ class OneTransaction:
         Args:
             table: The name of the table.
         """
-        return dict(self._transaction().items(table))
+        return dict(self._whole.items(table))
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Return a context manager of a part of the transaction."""
-        yield self._transaction()
+        yield self._whole
         self._commits += 1
 
     def revision(self) -> int:
@@ -58,8 +52,3 @@ class OneTransaction:
 
     def close(self) -> None:
         """Do nothing: the ``with`` block ends it."""
-
-    def _transaction(self) -> Transaction:
-        if self._current is None:
-            raise StorageError("this storage is used outside of its with block; begin one first")
-        return self._current

@@ -52,7 +52,8 @@ def open_storage(url: str) -> Storage:
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in SCHEMES:
         shown = f"{scheme}://…" if separator and _SCHEME.fullmatch(scheme) else "…"
-        raise StorageURLError(shown, f"it must begin with {_list_schemes()}{_suggest(scheme)}")
+        hint = near(scheme.lower(), SCHEMES)
+        raise StorageURLError(shown, f"it must begin with {_list_schemes()}{hint}")
     if scheme == "memory":
         if rest:
             raise StorageURLError("memory://…", "a store in memory has no path and no options")
@@ -62,15 +63,6 @@ def open_storage(url: str) -> Storage:
 
 def _list_schemes() -> str:
     return f"{', '.join(f'{scheme}://' for scheme in SCHEMES[:-1])} or {SCHEMES[-1]}://"
-
-
-def _suggest(scheme: str) -> str:
-    # The same database with another driver, or with none, is nearer than a similar spelling.
-    database = scheme.partition("+")[0].lower()
-    for known in SCHEMES:
-        if database and known.partition("+")[0] == database:
-            return f"; did you mean {known!r}?"
-    return near(scheme, SCHEMES)
 
 
 def _open_file(scheme: str, rest: str) -> Storage:

@@ -30,15 +30,15 @@ def cyclic():
 
 class TestHasReference:
     @pytest.mark.parametrize(
-        "value", [ENV, {"$file": "x"}, [ENV], {"a": [1, {"b": ENV}]}, (ENV,), [cyclic(), ENV]]
+        "value", [ENV, {"$file": "x"}, [ENV], {"a": [1, {"b": ENV}]}, (ENV,), [[ENV], ENV]]
     )
     def test_at_any_depth(self, value):
-        """Alone, and within dicts, lists and tuples, however these are tied together."""
+        """Alone, and within dicts, lists and tuples."""
         assert has_reference(value)
 
     @pytest.mark.parametrize(
         "value",
-        [None, 5, "x", json.dumps(ENV), {"env": "X"}, {"a": "$env"}, ["$env", "X"], {}, cyclic()],
+        [None, 5, "x", json.dumps(ENV), {"env": "X"}, {"a": "$env"}, ["$env", "X"], {}],
     )
     def test_not_in_what_only_looks_like_one(self, value):
         """A text that reads like a reference is a text."""
@@ -68,16 +68,6 @@ class TestHasReference:
             assert '{"$env": "NAME"}' in str(caught.value)
             assert SECRET not in str(caught.value)
 
-    def test_objects_that_lie_about_their_class_are_not_asked(self):
-        """``__class__`` may be a property that raises."""
-
-        class Shy:
-            @property
-            def __class__(self):
-                raise OSError
-
-        assert not has_reference([Shy()])
-
 
 class TestCopied:
     def test_shares_nothing_that_can_change(self):
@@ -94,8 +84,9 @@ class TestCopied:
         for _ in range(101):
             deep = [deep]
         for value in (cyclic(), deep):
-            with pytest.raises(ValueError, match="100 levels, or contain itself"):
-                copied(value)
+            for use in (copied, has_reference):
+                with pytest.raises(ValueError, match="100 levels, or contain itself"):
+                    use(value)
 
 
 class TestResolve:
