@@ -6,6 +6,7 @@ one is imported already.
 
 from typing import TYPE_CHECKING
 
+from plugreg._support.lazy import lazy_names
 from plugreg.hooks import hookimpl, hookspec
 from plugreg.plugin import Plugin
 from plugreg.registry import PluginRegistry
@@ -59,26 +60,6 @@ if TYPE_CHECKING:
     )
     from plugreg.records import LoadReport, PluginFailure, PluginRecord, PluginState, Stage
     from plugreg.settings.definition import SettingDefinition
-else:
-
-    def __getattr__(name: str) -> object:
-        # PEP 562: what few programs name is imported when it is asked for.
-        if name == "CircuitPolicy":
-            from plugreg._calls import circuits as module
-        elif name == "SettingDefinition":
-            from plugreg.settings import definition as module
-        elif name == "Outcome":
-            from plugreg._calls import outcome as module
-        elif name in ("LoadReport", "PluginFailure", "PluginRecord", "PluginState", "Stage"):
-            from plugreg import records as module
-        elif name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        elif name.startswith("Probe"):
-            from plugreg._state import probe_report as module
-        else:
-            from plugreg import exceptions as module
-        return getattr(module, name)
-
 
 __all__ = [
     "AssetNotFoundError",
@@ -134,6 +115,20 @@ __all__ = [
     "hookimpl",
     "hookspec",
 ]
+
+if not TYPE_CHECKING:
+    # What few programs name is imported when it is asked for.
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "_calls.circuits": "CircuitPolicy",
+            "_calls.outcome": "Outcome",
+            "_state.probe_report": " ".join(name for name in __all__ if name.startswith("Probe")),
+            "records": "LoadReport PluginFailure PluginRecord PluginState Stage",
+            "settings.definition": "SettingDefinition",
+            "exceptions": " ".join(__all__),
+        },
+    )
 
 
 def __dir__() -> list[str]:

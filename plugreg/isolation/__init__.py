@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from plugreg._support.lazy import lazy_names
 from plugreg.exceptions import PluginNotBoundError
 
 if TYPE_CHECKING:
@@ -17,16 +18,8 @@ if TYPE_CHECKING:
     from plugreg.isolation.records import ProcessInfo
     from plugreg.plugin import Plugin
 else:
-
-    def __getattr__(name: str) -> object:
-        # PEP 562: the process of a plugin needs neither.
-        if name == "Isolated":
-            from plugreg.isolation import options as module
-        elif name == "ProcessInfo":
-            from plugreg.isolation import records as module
-        else:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(module, name)
+    # The process of a plugin needs neither.
+    __getattr__ = lazy_names(__name__, {"options": "Isolated", "records": "ProcessInfo"})
 
 
 __all__ = ["Isolated", "ProcessInfo", "call_host"]

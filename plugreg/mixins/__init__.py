@@ -13,6 +13,8 @@ from importlib import import_module
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Final
 
+from plugreg._support.lazy import lazy_names
+
 if TYPE_CHECKING:
     from plugreg.mixins._spec import MixinSpec
     from plugreg.mixins.action import ActionMixin
@@ -46,10 +48,7 @@ else:
             return _rows(map(import_module, _CAPABILITIES))
         if name in KEYS[1:]:
             return import_module(f"{__name__}.{name}")
-        for module, names in _NAMES.items():
-            if name in names.split():
-                return getattr(import_module(f"{__name__}.{module}"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return lazy_names(__name__, _NAMES)(name)
 
 
 __all__ = [

@@ -2,17 +2,13 @@
 
 from typing import TYPE_CHECKING
 
+from plugreg._support.lazy import lazy_names
+
 if TYPE_CHECKING:
     from plugreg.settings.view import SettingChange, SettingsView
 else:
-
-    def __getattr__(name: str) -> object:
-        # PEP 562: the view is imported when it is asked for, since a start can do without it.
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from plugreg.settings import view
-
-        return getattr(view, name)
+    # The view is imported when it is asked for, since a start can do without it.
+    __getattr__ = lazy_names(__name__, {"view": "SettingChange SettingsView"})
 
 
 __all__ = ["SettingChange", "SettingsView"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from plugreg._support.lazy import lazy_names
 from plugreg.storage.memory import MemoryStorage
 
 if TYPE_CHECKING:
@@ -18,22 +19,17 @@ if TYPE_CHECKING:
     from plugreg.storage.sql.storage import SQLStorage
     from plugreg.storage.transfer import copy, export_json, import_json
 else:
-
-    def __getattr__(name: str) -> object:
-        # PEP 562: modules that a program with a store in memory does not need are imported lazily.
-        if name == "TinyDBStorage":
-            from plugreg.storage.file import tinydb as module
-        elif name == "SQLStorage":
-            from plugreg.storage.sql import storage as module
-        elif name in ("Storage", "Transaction"):
-            from plugreg.storage import contract as module
-        elif name == "open_storage":
-            from plugreg.storage import opening as module
-        elif name in ("copy", "export_json", "import_json"):
-            from plugreg.storage import transfer as module
-        else:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(module, name)
+    # Modules that a program with a store in memory does not need are imported lazily.
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "file.tinydb": "TinyDBStorage",
+            "sql.storage": "SQLStorage",
+            "contract": "Storage Transaction",
+            "opening": "open_storage",
+            "transfer": "copy export_json import_json",
+        },
+    )
 
 
 __all__ = [

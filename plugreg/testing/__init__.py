@@ -7,6 +7,8 @@ its authors a fixture of its own with `host_fixture`. `Conformance` is a base cl
 
 from typing import TYPE_CHECKING
 
+from plugreg._support.lazy import lazy_names
+
 if TYPE_CHECKING:
     from plugreg.testing.before import OldSettings, stored
     from plugreg.testing.checks import CHECKS, Check, run_checks
@@ -17,9 +19,9 @@ if TYPE_CHECKING:
     from plugreg.testing.host import PluginHost
     from plugreg.testing.moments import TestTime
 else:
-    from types import MappingProxyType
-
-    _NAMES = MappingProxyType(
+    # pytest is imported where a name needs it.
+    __getattr__ = lazy_names(
+        __name__,
         {
             "before": "OldSettings stored",
             "checks": "CHECKS Check run_checks",
@@ -29,17 +31,8 @@ else:
             "fixtures": "host_fixture",
             "host": "PluginHost",
             "moments": "TestTime",
-        }
+        },
     )
-
-    def __getattr__(name: str) -> object:
-        # PEP 562: pytest is imported where a name needs it.
-        from importlib import import_module
-
-        for module, names in _NAMES.items():
-            if name in names.split():
-                return getattr(import_module(f"{__name__}.{module}"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [
