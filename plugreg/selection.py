@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias, overload
 
 from plugreg._support.frozen import Frozen
-from plugreg._support.slugs import near
 from plugreg.records import KnownPlugin, PluginRecord, Snapshot
 
 ORDERINGS: Final = ("key", "name", "active")
@@ -107,7 +106,8 @@ class PluginIndex:
         for name in reversed(ordering):
             field, descending = name.removeprefix("-"), name.startswith("-")
             if field not in ORDERINGS:
-                raise ValueError(f"cannot order by {name!r}{near(field, ORDERINGS)}")
+                allowed = ", ".join(f"{name}, -{name}" for name in ORDERINGS)
+                raise ValueError(f"Cannot order by {name!r}; allowed are {allowed}.")
             plugins.sort(key=_KEYS[field], reverse=descending)
         return tuple(plugins)
 

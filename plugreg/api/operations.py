@@ -20,6 +20,7 @@ from plugreg._support.slugs import has_control_characters
 from plugreg.api import errors
 from plugreg.api.access import Access, Actor
 from plugreg.api.models import Model, make_patched
+from plugreg.install.exceptions import InstallBusyError
 from plugreg.records import PluginRecord
 from plugreg.registry import PluginRegistry
 from plugreg.settings.types import without_plugins
@@ -485,5 +486,8 @@ def refusal_of(error: exceptions.PlugregError) -> errors.APIError:
     if isinstance(error, exceptions.StorageError):
         # Its message names files and hosts, which clients must not see.
         return errors.UnavailableError("Plugin storage is not available")
+    if isinstance(error, InstallBusyError):
+        return errors.ConflictError("Another installation is running")
     # The message of any other error is about the request, in words for people.
-    return errors.InvalidError({"non_field_errors": [str(error)]})
+    reasons = error.reasons if isinstance(error, exceptions.InstallError) else [str(error)]
+    return errors.InvalidError({"non_field_errors": reasons})

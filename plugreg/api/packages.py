@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._support.url_secrets import masked
 from plugreg.api.access import SUPERUSER, Actor
-from plugreg.api.errors import ConflictError, InvalidError, shorten_name
+from plugreg.api.errors import InvalidError, shorten_name
 from plugreg.api.models import (
     PluginConfigInstall,
     PluginPlan,
@@ -17,8 +17,7 @@ from plugreg.api.models import (
     PluginUninstall,
 )
 from plugreg.api.operations import OperationCall, operation, update_operation
-from plugreg.exceptions import InstallError, RequirementError
-from plugreg.install.exceptions import InstallBusyError
+from plugreg.exceptions import RequirementError
 
 if TYPE_CHECKING:
     from plugreg.install import Packages
@@ -73,8 +72,8 @@ def uninstall(call: OperationCall) -> PluginUninstall:
     """Uninstall the distribution of a plugin."""
     record = call.plugin()
     delete_config: bool = call.fields()["delete_config"]
-    with _installer(call, "uninstalling") as packages:
-        packages.uninstall(record.slug, delete_config=delete_config, actor=_audit_name(call.actor))
+    packages = _installer(call, "uninstalling")
+    packages.uninstall(record.slug, delete_config=delete_config, actor=_audit_name(call.actor))
     return PluginUninstall(delete_config=delete_config)
 
 
@@ -92,18 +91,12 @@ def plan(call: OperationCall) -> PluginPlan:
         return PluginPlan.of(packages.plan(requirement, index_url=index_url))
 
 
-@contextmanager
-def _installer(call: OperationCall, action: str) -> Iterator[Packages]:
-    """Provide the installer, and refuse the request for its errors and where there is none."""
+def _installer(call: OperationCall, action: str) -> Packages:
+    """Return the installer. Raises InvalidError where there is none."""
     packages = call.service.registry.packages
     if packages is None:
         raise InvalidError({"non_field_errors": [f"Plugin {action} is disabled"]})
-    try:
-        yield packages
-    except InstallBusyError:
-        raise ConflictError("Another installation is running") from None
-    except InstallError as error:
-        raise InvalidError({"non_field_errors": error.reasons}) from None
+    return packages
 
 
 @contextmanager
@@ -112,14 +105,14 @@ def _asked(
 ) -> Iterator[tuple[Packages, str, str | None]]:
     """Provide the installer, and the requirement and index that the fields of a body name."""
     requirement, index_url = _parse_requirement(fields)
-    with _installer(call, "installation") as packages:
-        try:
-            yield packages, requirement, index_url
-        except RequirementError as error:
-            # The fault belongs to the field that holds the requirement.
-            names = (error.field, "packagename", "url")
-            field = next(name for name in names if fields[name].strip())
-            raise InvalidError({field: [error.reason]}) from None
+    packages = _installer(call, "installation")
+    try:
+        yield packages, requirement, index_url
+    except RequirementError as error:
+        # The fault belongs to the field that holds the requirement.
+        names = (error.field, "packagename", "url")
+        field = next(name for name in names if fields[name].strip())
+        raise InvalidError({field: [error.reason]}) from None
 
 
 def _audit_name(actor: Actor) -> str:

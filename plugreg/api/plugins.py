@@ -22,7 +22,7 @@ from plugreg.api.operations import (
 )
 from plugreg.api.plugin_fields import extension_of, plugin_config
 from plugreg.records import PluginRecord, PluginState
-from plugreg.selection import ORDERINGS, Filters, Selection
+from plugreg.selection import Filters, Selection
 
 
 @operation(
@@ -310,15 +310,18 @@ def _select(call: OperationCall) -> tuple[Selection, dict[str, Any]]:
     Raises InvalidError if the list cannot be ordered as requested.
     """
     conditions = ("active", "builtin", "installed", "mandatory", "sample")
-    selection = call.service.registry.catalogue.select(
-        Filters(
-            mixins=frozenset(_split_names(call.query["mixin"])),
-            **{name: call.query[name] for name in conditions},
-        ),
-        search=call.query["search"] or "",
-        ordering=_check_ordering(call.query["ordering"]),
+    filters = Filters(
+        mixins=frozenset(_split_names(call.query["mixin"])),
+        **{name: call.query[name] for name in conditions},
     )
-    return call.page(selection)
+    ordering = _split_names(call.query["ordering"])
+    try:
+        found = call.service.registry.catalogue.select(
+            filters, search=call.query["search"] or "", ordering=ordering
+        )
+    except ValueError as error:
+        raise InvalidError({"ordering": [str(error)]}) from None
+    return call.page(found)
 
 
 def shown(call: OperationCall, record: PluginRecord) -> models.PluginConfig:
@@ -335,15 +338,6 @@ def _split_names(value: str | None) -> list[str]:
     """Return the names in a string that separates them by commas, in lower case."""
     names = (name.strip().lower() for name in (value or "").split(","))
     return [name for name in names if name]
-
-
-def _check_ordering(value: str | None) -> list[str]:
-    names = _split_names(value)
-    wrong = [name for name in names if name.removeprefix("-") not in ORDERINGS]
-    if wrong:
-        allowed = ", ".join(f"{name}, -{name}" for name in ORDERINGS)
-        raise InvalidError({"ordering": [f"Cannot order by '{wrong[0]}'; allowed are {allowed}."]})
-    return names
 
 
 def _metadata_of(call: OperationCall, slug: str) -> models.Metadata:

@@ -131,10 +131,8 @@ class SettingDefinition(Frozen):
     @property
     def wire_type(self) -> str:
         """``"boolean"``, ``"integer"``, ``"string"`` or ``"related field"``, for clients."""
-        if self.converter is bool:
-            return "boolean"
-        if self.converter is int:
-            return "integer"
+        if self.converter in (bool, int):
+            return "boolean" if self.converter is bool else "integer"
         kind = "string" if self.typed is None else self.typed.wire_type
         return "related field" if kind == "string" and self.model is not None else kind
 

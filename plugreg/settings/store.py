@@ -327,15 +327,16 @@ class SettingsStore:
             The number of values that were deleted.
         """
         while True:
-            before = self.read_stored(slug)
-            after = before
-            for user, own in before.values.items():
-                for key in own:
-                    if not keys or (user is None and key in keys):
-                        after = after.with_value(user, key, None, before.version)
-            if after == before or self.exchange(slug, before, after):
+            before = after = self.read_stored(slug)
+            changed = [
+                (user, key)
+                for user, key in before.differences(NOTHING)
+                if not keys or (user is None and key in keys)
+            ]
+            for user, key in changed:
+                after = after.with_value(user, key, None, before.version)
+            if not changed or self.exchange(slug, before, after):
                 break
-        changed = [*before.differences(after)]
         for user in {user for user, _ in changed}:
             self._changed((slug, user), frozenset(key for u, key in changed if u == user))
         return len(changed)

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from enum import Enum, Flag
 from functools import cached_property
 from types import MappingProxyType, NoneType, UnionType
@@ -55,27 +55,21 @@ class Misread(Misfit):
     """A value does not fit its type. The sentence may quote parts of it."""
 
 
-class _Thread(threading.local):
-    """Whether this thread builds for plugreg."""
-
-    is_building = False
-
-
-_thread: Final = _Thread()
+_is_building: Final = ContextVar("is_building", default=False)
+"""Whether plugreg builds something of pydantic's."""
 
 
 @contextmanager
 def without_plugins() -> Iterator[None]:
-    """Hide pydantic's plugins from this thread for a ``with`` block."""
+    """Hide pydantic's plugins from this context for a ``with`` block."""
     # A pydantic that loads its plugins in another way keeps them.
     with suppress(ImportError, AttributeError):
         _hold_back_plugins()
-    before = _thread.is_building
-    _thread.is_building = True
+    before = _is_building.set(True)
     try:
         yield
     finally:
-        _thread.is_building = before
+        _is_building.reset(before)
 
 
 def _hold_back_plugins() -> None:
@@ -90,7 +84,7 @@ def _hold_back_plugins() -> None:
         return
 
     def get_plugins_elsewhere() -> Any:
-        return () if _thread.is_building else get_plugins()
+        return () if _is_building.get() else get_plugins()
 
     vars(_loader)["get_plugins"] = get_plugins_elsewhere
 

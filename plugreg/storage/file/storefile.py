@@ -339,21 +339,10 @@ def _copy_owner(descriptor: int, like: os.stat_result) -> None:
             return
     raise PermissionError(
         errno.EPERM,
-        f"it belongs to {_owner_of(like)}, and a file that this process writes would not: commit "
-        f"as that user, or let a group of both read and write it (chgrp, chmod g+rw)",
+        f"it belongs to user {like.st_uid} and group {like.st_gid}, and a file that this process "
+        f"writes would not: commit as that user, or let a group of both read and write it "
+        f"(chgrp, chmod g+rw)",
     )
-
-
-def _owner_of(status: os.stat_result) -> str:
-    import grp
-    import pwd
-
-    user, group = str(status.st_uid), str(status.st_gid)
-    with suppress(KeyError):
-        user = repr(pwd.getpwuid(status.st_uid).pw_name)
-    with suppress(KeyError):
-        group = repr(grp.getgrgid(status.st_gid).gr_name)
-    return f"user {user} and group {group}"
 
 
 def flush_folder(folder: str | os.PathLike[str]) -> None:
