@@ -430,26 +430,20 @@ class OperationCall:
         body = {} if sent is None else sent
         if isinstance(body, BaseModel):
             body = {name: value for name, value in body if name in body.model_fields_set}
-        if not isinstance(body, Mapping):
-            kind = type(body).__name__
-            raise errors.InvalidError(
-                {"non_field_errors": [f"Invalid data. Expected a dictionary, but got {kind}."]}
-            )
         fields = self.operation.input.model_fields
-        given = {name: body[name] for name in fields if name in body}
-        if self.form:
+        if self.form and isinstance(body, dict):
             # A form does not send a box that was not ticked.
-            for name, field in fields.items():
-                if field.annotation is bool and field.is_required():
-                    given.setdefault(name, False)
+            named = fields.items()
+            boxes = [name for name, item in named if item.annotation is bool and item.is_required()]
+            body = dict.fromkeys(boxes, False) | body
         try:
-            read = self.operation.input.model_validate(given, context=self.service.native_values)
+            read = self.operation.input.model_validate(body, context=self.service.native_values)
         except ValidationError as error:
             raise errors.InvalidError(_sentences_of(error, fields)) from None
         return {
             name: getattr(read, name)
             for name, field in fields.items()
-            if name in given or field.default_factory is None
+            if name in read.model_fields_set or field.default_factory is None
         }
 
 
@@ -458,7 +452,10 @@ def _sentences_of(error: ValidationError, fields: Mapping[str, FieldInfo]) -> di
     for fault in error.errors(include_url=False, include_context=False):
         field = str(fault["loc"][0]) if fault["loc"] else "non_field_errors"
         sentence = fault["msg"]
-        if fault["type"] == "missing":
+        if not fault["loc"]:
+            kind = type(fault["input"]).__name__
+            sentence = f"Invalid data. Expected a dictionary, but got {kind}."
+        elif fault["type"] == "missing":
             sentence = "This field is required."
         elif fault["input"] is None:
             sentence = "This field may not be null."
