@@ -109,18 +109,12 @@ class MixinTable:
 
     def __init__(self, own: Iterable[MixinSpec]) -> None:
         self._own = tuple(own)
-        # The imported modules, and all rows while there are no others.
-        self._known: tuple[list[ModuleType], tuple[MixinSpec, ...]] = ([], ())
 
     def __iter__(self) -> Iterator[MixinSpec]:
-        modules = [module for name in _CAPABILITIES if (module := sys.modules.get(name))]
-        known, rows = self._known
-        if not rows or modules != known:
-            # A module that another thread has only begun to import has no row.
-            modules = [module for module in modules if hasattr(module, "SPEC")]
-            rows = (*_rows(modules), *self._own)
-            self._known = (modules, rows)
-        return iter(rows)
+        modules = map(sys.modules.get, _CAPABILITIES)
+        # A module that another thread has only begun to import has no row.
+        known = [module for module in modules if module and hasattr(module, "SPEC")]
+        return iter((*_rows(known), *self._own))
 
     def all(self) -> tuple[MixinSpec, ...]:
         """Return all rows, plugreg's first."""

@@ -99,13 +99,11 @@ class FileLock:
             # Acquired inside, so that an interrupt right after it does not leave it held.
             try:
                 self._acquire(seconds, deadline)
-            except PermissionError as error:
-                raise StorageUnavailableError(
-                    self.path,
-                    f"{error.strerror}; give it the owner, group and mode of the locked file",
-                ) from error
             except OSError as error:
-                raise StorageUnavailableError(self.path, error.strerror or str(error)) from error
+                reason = error.strerror or str(error)
+                if isinstance(error, PermissionError):
+                    reason += "; give it the owner, group and mode of the locked file"
+                raise StorageUnavailableError(self.path, reason) from error
             with self._back_off.holding():
                 yield
         finally:
