@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from plugreg.admin import PAGE_PATH, AdminPage, make_responder
-from plugreg.api.http import OTHER_PATHS, Identify, Served, as_prefix, as_served
+from plugreg.api.http import OTHER_PATHS, Identify, Served, as_api, as_prefix
 from plugreg.api.operations import Operation
 from plugreg.exceptions import MissingExtraError
 
@@ -47,7 +47,7 @@ def create_router(
         extended: Whether plugins and settings have more fields, and there are more operations; see
             `plugreg.api.PluginAPI`.
     """
-    responder = make_responder(as_served(registry, extended=extended), admin)
+    responder = make_responder(as_api(registry, extended=extended), admin)
     forward = Forwarder(responder, identify)
     document = responder.api.openapi()
     router = APIRouter(prefix=as_prefix(prefix))

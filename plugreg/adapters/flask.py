@@ -8,7 +8,7 @@ from urllib.parse import quote
 from plugreg.admin import PAGE_PATH, AdminPage, make_responder
 from plugreg.api.bodies import LONGEST, cut_short, parse_length
 from plugreg.api.errors import TooLargeError
-from plugreg.api.http import OTHER_PATHS, Form, Identify, Request, Served, as_prefix, as_served
+from plugreg.api.http import OTHER_PATHS, Form, Identify, Request, Served, as_api, as_prefix
 from plugreg.exceptions import MissingExtraError
 from plugreg.registry import PluginRegistry
 
@@ -51,7 +51,7 @@ def create_blueprint(
         extended: Whether plugins and settings have more fields, and there are more operations; see
             `plugreg.api.PluginAPI`.
     """
-    responder = make_responder(as_served(registry, extended=extended), admin)
+    responder = make_responder(as_api(registry, extended=extended), admin)
     blueprint = flask.Blueprint(name, __name__, url_prefix=as_prefix(prefix) or None)
     blueprint.record(_add_converter)
     blueprint.record(lambda state: _add_command(state, responder.api.registry, name))

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from plugreg.admin import AdminPage, make_responder
 from plugreg.api.bodies import LONGEST
-from plugreg.api.http import Identify, Request, Responder, Served, as_prefix, as_served
+from plugreg.api.http import Identify, Request, Responder, Served, as_api, as_prefix
 from plugreg.exceptions import MissingExtraError
 
 try:
@@ -47,7 +47,7 @@ def create_app(
         extended: Whether plugins and settings have more fields, and there are more operations; see
             `plugreg.api.PluginAPI`.
     """
-    forward = Forwarder(make_responder(as_served(registry, extended=extended), admin), identify)
+    forward = Forwarder(make_responder(as_api(registry, extended=extended), admin), identify)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         request = requests.Request(scope, receive, send)

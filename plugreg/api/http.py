@@ -50,7 +50,7 @@ Served: TypeAlias = PluginRegistry | PluginAPI
 """The argument of adapters: a registry, or a PluginAPI with the options of the host."""
 
 
-def as_served(served: Served, *, extended: bool) -> Served:
+def as_api(served: Served, *, extended: bool = False) -> PluginAPI:
     """Return the API of an adapter, extended if the host requests it.
 
     Args:
@@ -60,15 +60,12 @@ def as_served(served: Served, *, extended: bool) -> Served:
     Raises:
         ValueError: If a PluginAPI was given that has not the extended API.
     """
-    if not extended:
-        return served
-    if isinstance(served, PluginRegistry):
-        return PluginAPI(served, extended=True)
-    if not served.extended:
+    api = served if isinstance(served, PluginAPI) else PluginAPI(served, extended=extended)
+    if extended and not api.extended:
         raise ValueError(
             "extended=True is an option of the PluginAPI; write PluginAPI(registry, extended=True)"
         )
-    return served
+    return api
 
 
 Identify: TypeAlias = Callable[[Any], Actor | Awaitable[Actor | None] | None]
@@ -146,7 +143,7 @@ class Responder:
     """
 
     def __init__(self, registry: Served) -> None:
-        self.api = registry if isinstance(registry, PluginAPI) else PluginAPI(registry)
+        self.api = as_api(registry)
         paths: dict[str, dict[str, Operation[Any]]] = {}
         for operation in self.api.operations:
             paths.setdefault(operation.path, {})[operation.method] = operation

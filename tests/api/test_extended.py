@@ -13,7 +13,7 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 from plugreg import Plugin, PluginRegistry
 from plugreg.api import Actor, APIError, ExtendedPluginAPI, PluginAPI
 from plugreg.api.access import SUPERUSER as FOR_SUPERUSERS
-from plugreg.api.http import Request, Responder, as_served
+from plugreg.api.http import Request, Responder, as_api
 from plugreg.mixins import SettingsMixin
 from plugreg.storage import TinyDBStorage
 
@@ -200,11 +200,11 @@ def test_a_host_with_its_own_operations_keeps_them(registry):
 
 def test_adapters_take_it_with_a_registry_alone(registry, api):
     """An option of a PluginAPI is not repeated."""
-    assert as_served(registry, extended=True).extended
-    assert as_served(api, extended=True) is api
-    assert as_served(registry, extended=False) is registry
+    assert as_api(registry, extended=True).extended
+    assert as_api(api, extended=True) is api
+    assert not as_api(registry).extended
     with pytest.raises(ValueError, match="option of the PluginAPI"):
-        as_served(PluginAPI(registry), extended=True)
+        as_api(PluginAPI(registry), extended=True)
 
 
 @pytest.mark.parametrize("name", ["starlette", "fastapi", "django", "flask"])

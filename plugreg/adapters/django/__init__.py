@@ -10,7 +10,7 @@ from urllib.parse import quote
 from plugreg.admin import PAGE_PATH, AdminPage, make_responder
 from plugreg.api.bodies import LONGEST, cut_short, parse_length, read_to_end
 from plugreg.api.errors import TooLargeError
-from plugreg.api.http import OTHER_PATHS, Form, Identify, Request, Served, as_prefix, as_served
+from plugreg.api.http import OTHER_PATHS, Form, Identify, Request, Served, as_api, as_prefix
 from plugreg.exceptions import MissingExtraError
 
 try:
@@ -61,8 +61,8 @@ def urlpatterns(
         extended: Whether plugins and settings have more fields, and there are more operations; see
             `plugreg.api.PluginAPI`.
     """
-    served = as_served(registry, extended=extended)
-    responder = make_responder(served, admin, conf.settings.SECRET_KEY if admin else None)
+    api = as_api(registry, extended=extended)
+    responder = make_responder(api, admin, conf.settings.SECRET_KEY if admin else None)
 
     def view_of(template: str) -> Callable[..., HttpResponseBase]:
         is_page = template.startswith(PAGE_PATH)
