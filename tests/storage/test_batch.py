@@ -6,7 +6,7 @@ import pytest
 
 from plugreg import StorageError
 from plugreg.storage import MemoryStorage, SQLStorage, TinyDBStorage
-from plugreg.storage.batch import one_transaction
+from plugreg.storage.batch import OneTransaction
 
 
 @pytest.fixture(params=["memory", "file", "database"])
@@ -28,7 +28,7 @@ def put(storage, key):
 
 def test_all_of_it_is_one_commit(storage):
     """Others see nothing before the end, and everything after it."""
-    with one_transaction(storage) as batch:
+    with OneTransaction(storage) as batch:
         put(batch, "a")
         first = batch.revision()
         put(batch, "b")
@@ -45,7 +45,7 @@ def test_an_exception_takes_everything_back(storage):
     """That of a part too, if it ends the block."""
 
     def fail():
-        with one_transaction(storage) as batch:
+        with OneTransaction(storage) as batch:
             put(batch, "a")
             with batch.transaction() as transaction:
                 transaction.put("table", "b", {})
@@ -60,7 +60,7 @@ def test_an_exception_takes_everything_back(storage):
 
 def test_it_ends_with_its_block(storage):
     """Whoever still has it is told so."""
-    with one_transaction(storage) as batch:
+    with OneTransaction(storage) as batch:
         batch.close()
         put(batch, "a")
 

@@ -63,10 +63,10 @@ def apply(session: Session, file: str, *, only_plan: bool, prune: bool, no_probe
         record = registry.plugins.get(plugin.slug)
         if plugin.active and record is not None and not record.wanted:
             probe_first(session, plugin.slug)
-    from plugreg.storage.batch import one_transaction
+    from plugreg.storage.batch import OneTransaction
 
     with (
-        one_transaction(registry.storage) as storage,
+        OneTransaction(registry.storage) as storage,
         registry.in_safe_mode(storage) as changing,
     ):
         changing.load()
