@@ -73,10 +73,7 @@ def host_rules(options: Options) -> HostRules:
     """Return the rules for resolving, by the options and by variables of the environment.
 
     Slugs are slugified. The variables are PLUGREG_SAFE_MODE, PLUGREG_ONLY and PLUGREG_WITHOUT.
-
-    Raises:
-        ValueError: If options contradict each other or themselves.
-        TypeError: If a string is given where a collection of slugs belongs.
+    Raises ValueError if options contradict each other, and TypeError for no collection.
     """
     for name, first, second in _WORDS:
         if (given := getattr(options, name)) not in (first, second):
@@ -149,8 +146,7 @@ def sources(
 def as_tuple(argument: str, given: Iterable[T]) -> tuple[T, ...]:
     """Return the collection that a host gave for *argument* as a tuple.
 
-    Raises:
-        TypeError: If it is no iterable, or a string: an iterable of letters that nobody means.
+    Raises TypeError if it is no iterable, or a string: an iterable of letters that nobody means.
     """
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
         raise TypeError(f"{argument} must be a collection, not {safe_repr(given)}; write [it]")
@@ -239,16 +235,12 @@ class Assembly:
     """Makes the parts of a registry that every load needs.
 
     Making it reads and loads nothing. It lives as long as its registry, which makes the parts
-    that a host rarely uses.
+    that a host rarely uses. Wrong options raise ValueError and TypeError.
 
     Args:
         options: The arguments of the registry.
         environment: The environment of installed plugins, None if there is none.
         make_isolation: Makes the isolated plugins, None without any.
-
-    Raises:
-        ValueError: If options contradict each other or themselves.
-        TypeError: If an option has a wrong type.
     """
 
     def __init__(

@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from dataclasses import field as default
 from datetime import UTC, datetime
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from plugreg._state import failure_rows
 from plugreg._state.asks import drop_outdated
-from plugreg._support.frozen import Frozen
+from plugreg._support.frozen import Frozen, arguments
 from plugreg._support.identity import identity_of, is_gone, own_identity
 from plugreg._support.outages import Outage
 from plugreg.exceptions import StorageError
@@ -163,7 +163,7 @@ class Heartbeat:
             record
             for key, record in found.items()
             if key != own_key and _is_recent(record.seen.timestamp(), time_now)
-            if not _has_ended(rows[key])
+            if is_gone(identity_of(rows[key])) is not True
         ]
         others.sort(key=lambda record: (record.name, record.host, record.pid))
         return (_record(own_key, self._row(status, time_now)), *others)
@@ -259,20 +259,16 @@ class Heartbeat:
         serves = (status.generation, status.active)
         if self._serves[0] != serves:
             self._serves = (serves, seen)
-        row: dict[str, Any] = {
-            "generation": status.generation,
-            "active": list(status.active),
-            "errors": status.errors,
+        return {
+            **arguments(status),
+            "active": [*status.active],
+            "slow": dict(status.slow),
+            "narrowed": self._narrowed,
             "since": self._serves[1],
             **own_identity()._asdict(),
             "name": self._name,
             "seen": seen,
         }
-        if status.slow:
-            row["slow"] = dict(status.slow)
-        if self._narrowed:
-            row["narrowed"] = True
-        return row
 
 
 def _drop_gone(transaction: Transaction, key: str, time_now: float) -> None:
@@ -281,12 +277,6 @@ def _drop_gone(transaction: Transaction, key: str, time_now: float) -> None:
     for other, seen in times.items():
         if other != key and not _is_recent(seen, time_now):
             transaction.delete(_TABLE, other)
-
-
-def _has_ended(row: Record) -> bool:
-    """Return whether the process of a row is known to have ended, though its row is recent."""
-    # Processes of earlier versions did not store who they are.
-    return "started" in row and is_gone(identity_of(row)) is True
 
 
 def _is_recent(seen: float, time_now: float) -> bool:
@@ -299,21 +289,20 @@ def _seen(_key: str, row: Record) -> float:
 
 
 def _record(_key: str, row: Record) -> ProcessRecord:
+    identity = identity_of(row)
     return ProcessRecord(
         name=field(row, "name", str),
-        pid=field(row, "pid", int),
-        host=field(row, "host", str),
+        pid=identity.pid,
+        host=identity.host,
         generation=field(row, "generation", int),
         active=tuple(field(row, "active", list)),
         errors=field(row, "errors", int),
-        seen=datetime.fromtimestamp(field(row, "seen", float, int), UTC),
-        since=datetime.fromtimestamp(_since(row), UTC),
-        slow=dict(field(row, "slow", dict)) if "slow" in row else {},
-        narrowed=row.get("narrowed") is True,
+        seen=_time(row, "seen"),
+        since=_time(row, "since"),
+        slow=dict(field(row, "slow", dict)),
+        narrowed=field(row, "narrowed", bool),
     )
 
 
-def _since(row: Record) -> float:
-    # Processes of plugreg 0.1 did not store it.
-    since: float = field(row, "since" if "since" in row else "seen", float, int)
-    return since
+def _time(row: Record, name: str) -> datetime:
+    return datetime.fromtimestamp(field(row, name, float, int), UTC)

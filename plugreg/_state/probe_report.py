@@ -175,7 +175,7 @@ def report_from(slug: str, row: Record) -> ProbeReport:
         mixins={_string(key): _string(name) for key, name in mixins.items()},
         settings=_settings(row, "settings"),
         user_settings=_settings(row, "user_settings"),
-        # Rows of earlier versions do not have it.
+        # The answer on a plugin without settings does not have it.
         settings_version=field_of({"settings_version": 1, **row}, "settings_version", int),
         hooks=tuple(map(_string, field_of(row, "hooks", list))),
         warnings=tuple(map(_string, field_of(row, "warnings", list))),

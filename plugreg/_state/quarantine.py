@@ -316,7 +316,7 @@ _UNKNOWN: Final = _Known(EMPTY, EMPTY)
 
 
 def _put_known(transaction: Transaction, spec: PluginSpec, *, has_served: bool) -> None:
-    row = transaction.get(SERVED, spec.slug) or {"codes": {}}
+    row = transaction.get(SERVED, spec.slug) or {"codes": {}, "failed": {}}
     known = parse_records(SERVED, {spec.slug: row}, _parse_served)[0].get(spec.slug, _UNKNOWN)
     code = code_of(spec)
 
@@ -361,8 +361,8 @@ def _parse(key: str, row: Record) -> Mark:
 
 
 def _parse_served(_slug: str, row: Record) -> _Known:
-    known = _Known(field(row, "codes", dict), row.get("failed", {}))
+    known = _Known(field(row, "codes", dict), field(row, "failed", dict))
     for codes in known:
-        if type(codes) is not dict or not all(type(rows) is list for rows in codes.values()):
+        if not all(type(rows) is list for rows in codes.values()):
             raise TypeError("the codes of a Python are no list")
     return known
