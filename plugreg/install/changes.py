@@ -107,11 +107,10 @@ class Attempt:
         generations = environment.generations
         with (
             self._recorded(Audit(environment.context.storage)),
-            generations.changing() as current,
-            generations.staging() as folder,
+            generations.changing() as (self.current, self.folder),
         ):
-            self.environment, self.current, self.folder = environment, current, folder
-            self.content = environment.content(current.number, is_rescue=is_rescue)
+            self.environment = environment
+            self.content = environment.content(self.current.number, is_rescue=is_rescue)
             yield self.content
             generations.retire(generations.current())
 

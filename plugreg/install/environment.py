@@ -249,12 +249,17 @@ class PackageEnvironment:
             allow_pth=policy.allow_pth,
         )
         specs = self.plugins(folder)
+        groups = {name: found.groups() for name, found in files.distributions.items()}
         changes = [
             Change.of(
                 pin,
                 before=content.version(pin.name),
                 plugins=tuple(spec.name for spec in specs if spec.distribution == pin.name),
-                entry_points=_loaded_groups(files.distributions.get(pin.name), group),
+                entry_points=tuple(
+                    known
+                    for known, (library, _) in LOADED_BY.items()
+                    if known in groups[pin.name] and known != group and library != pin.name
+                ),
             )
             for pin in pins
         ]
@@ -383,16 +388,6 @@ def _owner(spec: PluginSpec, known: Mapping[Slug, KnownPlugin]) -> str | None:
     """Return the distribution of a plugin, or of its provider."""
     bringer = None if spec.brought_by is None else known.get(spec.brought_by)
     return spec.distribution if bringer is None else bringer.distribution
-
-
-def _loaded_groups(found: Distribution | None, group: str) -> tuple[str, ...]:
-    """Return the groups of entry points that other libraries import, in the order of LOADED_BY."""
-    groups, name = (frozenset(), "") if found is None else (found.groups(), found.name)
-    return tuple(
-        known
-        for known, (library, _) in LOADED_BY.items()
-        if known in groups and known != group and library != name
-    )
 
 
 def _of_host(found: Distribution) -> Refusal:

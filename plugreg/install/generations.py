@@ -125,10 +125,13 @@ class Generations:
     # -- changing ----------------------------------------------------------------------------
 
     @contextmanager
-    def changing(self) -> Iterator[Current]:
+    def changing(self) -> Iterator[tuple[Current, Path]]:
         """Keep other changes out of the ``with`` block, in all processes.
 
         Files that an earlier change left are removed first.
+
+        Returns:
+            What serves, and an empty folder in the environment, which the block may publish.
 
         Raises:
             InstallBusyError: If another change did not end in time.
@@ -152,18 +155,10 @@ class Generations:
             with self._disk_errors():
                 for path in self._left(current):
                     self._drop(path)
-            yield current
-
-    @contextmanager
-    def staging(self) -> Iterator[Path]:
-        """Make an empty folder in the environment for a ``with`` block, which may publish it."""
-        with self._disk_errors():
-            folder = self._waste()
-            folder.mkdir()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+                folder = self._waste()
+                folder.mkdir()
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            yield current, folder
 
     def publish(self, staged: Path, lock: str, current: Current) -> int:
         """Give a complete folder the next number, and return it; it is not current yet.

@@ -397,7 +397,7 @@ class Packages:
         Raises:
             InstallError: If the environment cannot be changed.
         """
-        with self._shared.generations.changing() as current:
+        with self._shared.generations.changing() as (current, _):
             self._shared.generations.retire(current)
 
     # -- the parts ---------------------------------------------------------------------------

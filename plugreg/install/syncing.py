@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from plugreg.exceptions import InstallError
 from plugreg.install import pylock
 from plugreg.install.changes import Attempt
-from plugreg.install.environment import Content, PackageEnvironment, suits
+from plugreg.install.environment import PackageEnvironment, suits
 from plugreg.install.file_checks import is_same_version
 from plugreg.install.installer import Progress
 from plugreg.install.plan import Change, InstallPlan, InstallReport, Refusal, Target
@@ -23,18 +23,31 @@ def sync_lines(
 ) -> tuple[InstallReport, ...]:
     """Install the missing distributions of requirements: all at once, or one by one."""
     targets = {name: parse_target(text) for name, text in lines.items()}
+    listed = {name: target.line or name for name, target in targets.items()}
     reports: dict[str, InstallReport] = {}
 
+    def missing(names: Iterable[str]) -> list[str]:
+        content = environment.content()
+        there = {**content.distributions, **environment.host()}
+        same = {name for name, line in content.lock.asked.items() if line == listed.get(name)}
+        return [
+            name
+            for name in names
+            if name not in there or not (name in same or suits(targets[name], there[name]))
+        ]
+
     def is_synced(names: Iterable[str]) -> bool:
-        some = {name: targets[name] for name in names}
-        shown = ", ".join(target.shown for target in some.values())
+        shown = ", ".join(targets[name].shown for name in names)
         attempt = Attempt("sync", shown, actor, progress=progress)
         try:
-            reports.update(_sync_some(environment, attempt, some, targets))
+            if missing(names):
+                with attempt.changing(environment):
+                    some = [targets[name] for name in missing(names)]
+                    reports.update(_install(attempt, some, listed) if some else {})
         except InstallError as error:
             if error.report is not None and error.report.success:
                 raise  # It was installed, and only not taken in.
-            for name in some:
+            for name in names:
                 reports[name] = error.report or InstallReport(
                     distribution=name,
                     success=False,
@@ -55,39 +68,21 @@ def sync_lines(
     return tuple(reports[name] for name in lines if name in reports)
 
 
-def _sync_some(
-    environment: PackageEnvironment,
-    attempt: Attempt,
-    some: Mapping[str, Target],
-    listed: Mapping[str, Target],
+def _install(
+    attempt: Attempt, targets: Sequence[Target], listed: Mapping[str, str]
 ) -> dict[str, InstallReport]:
-    """Install some of the listed targets at once; return a report for each that was missing."""
-    lines = {name: target.line or name for name, target in listed.items()}
-
-    def missing_in(content: Content) -> dict[str, Target]:
-        there = {**content.distributions, **environment.host()}
-        same = lines.items() & content.lock.asked.items()
-        return {
-            name: target
-            for name, target in some.items()
-            if name not in there or not ((name, lines[name]) in same or suits(target, there[name]))
-        }
-
-    if not missing_in(environment.content()):
-        return {}
-    with attempt.changing(environment) as content:
-        missing, before = missing_in(content), content.lock.asked
-        if not missing:
-            return {}
-        others = {name: line for name, line in lines.items() if name not in missing}
-        plan = environment.resolve(
-            list(missing.values()), content, attempt.folder, attempt.add_line, listed=others
-        )
-        own = missing.keys() - environment.host().keys()
-        asked = {**before, **{name: lines[name] for name in own}}
-        attempt.install(plan, asked)
-        is_same = not plan.changes and asked == before
-        return {name: attempt.report(plan, name) for name in (() if is_same else missing)}
+    """Install some of the listed targets at once; return a report for each of them, if any came."""
+    environment, before = attempt.environment, attempt.content.lock.asked
+    names = [target.name or "" for target in targets]
+    others = {name: line for name, line in listed.items() if name not in names}
+    plan = environment.resolve(
+        targets, attempt.content, attempt.folder, attempt.add_line, listed=others
+    )
+    host = environment.host()
+    asked = {**before, **{name: listed[name] for name in names if name not in host}}
+    attempt.install(plan, asked)
+    is_same = not plan.changes and asked == before
+    return {} if is_same else {name: attempt.report(plan, name) for name in names}
 
 
 def sync_locked(

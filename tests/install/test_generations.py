@@ -38,7 +38,7 @@ def die(event, arguments):
 
 sys.addaudithook(die)
 generations = Generations(environment)
-with generations.changing() as current, generations.staging() as folder:
+with generations.changing() as (current, folder):
     (folder / "module.py").write_text("new")
     number = generations.publish(folder, "lock of the new", current)
     generations.swap(number, current)
@@ -58,7 +58,7 @@ def generations(environment):
 
 def add(generations, content="x"):
     """Make a generation with one file serve, and return its number."""
-    with generations.changing() as current, generations.staging() as folder:
+    with generations.changing() as (current, folder):
         (folder / "module.py").write_text(content)
         number = generations.publish(folder, f"lock of {content}", current)
         generations.retire(generations.swap(number, current))
@@ -104,7 +104,7 @@ def test_what_fails_leaves_what_served(generations):
     """Whatever was staged is removed."""
     add(generations)
     before = files(generations)
-    with generations.changing() as current, generations.staging() as folder:
+    with generations.changing() as (current, folder):
         (folder / "module.py").write_text("half")
         with pytest.raises(InstallError):
             generations.publish(folder / "gone", "lock", current)
@@ -183,7 +183,7 @@ def test_the_way_back_is_kept_first(generations):
     """Those that were rolled back are removed before those that served."""
     for _ in range(3):
         add(generations)
-    with generations.changing() as current:
+    with generations.changing() as (current, _):
         generations.swap(1, current)
     add(generations)
     assert generations.current().before == (1, 0)
@@ -247,7 +247,7 @@ def test_swapping_in_what_serves_changes_nothing(generations):
     """The way back does not lead to itself."""
     add(generations)
     add(generations)
-    with generations.changing() as current:
+    with generations.changing() as (current, _):
         assert generations.swap(2, current).before == (1, 0)
 
 

@@ -104,7 +104,7 @@ def serve(environment, site):
     generations = Generations(environment)
 
     def serve(*, pth=None, **values):
-        with generations.changing() as current, generations.staging() as folder:
+        with generations.changing() as (current, folder):
             before = distributions(generations.folder(current.number))
             new = type(site)(folder)
             for name, value in values.items():
