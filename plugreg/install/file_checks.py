@@ -189,7 +189,7 @@ class _Claims:
             if not part.isidentifier():
                 return False
             spec = PathFinder.find_spec(part, path)
-            specs = [spec, *(_found_by_hooks(part) if path is self._host else ())]
+            specs = [spec, *(_found_by_hooks(part) if path and path is self._host else ())]
             origins = (found.origin for found in specs if found is not None)
             # A finder may look into the generations too, as that of pytest.
             if any(o and not os.path.abspath(o).startswith(self._beside) for o in origins):

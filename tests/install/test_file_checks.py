@@ -35,7 +35,8 @@ def refusals(site):
     def refusals(*paths, host=()):
         site.dist("shop-tea", modules=dict.fromkeys(paths, ""))
         pins = [Pin(name="shop-tea", version="1.0")]
-        found = check_files(site.folder, pins, host=[*path, *host], kept=[])
+        host = () if host is None else [*path, *host]
+        found = check_files(site.folder, pins, host=host, kept=[])
         return " ".join(refusal.reason for refusal in found.refusals)
 
     return refusals
@@ -51,6 +52,14 @@ def test_a_module_of_an_editable_installation_is_the_host_s(refusals, monkeypatc
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, finder])
 
     assert path in refusals(path)
+
+
+def test_an_isolated_plugin_may_bring_what_the_host_has(refusals, monkeypatch, tmp_path):
+    """Beside it nothing of the host's counts, wherever that is found."""
+    finder = Editable(tmp_path / "src" / "checked_host" / "__init__.py")
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, finder])
+
+    assert refusals("checked_host.py", host=None) == ""
 
 
 @pytest.mark.parametrize("path", PATHS)
