@@ -6,9 +6,9 @@ installed, and none of their files. They write only temporary folders.
 
 from __future__ import annotations
 
+import json
 import os
 import re
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -26,11 +26,13 @@ from plugreg.install.distributions import Distribution, distributions, host_dist
 from plugreg.install.exceptions import (
     BuildFailedError,
     InstallConflictError,
+    InstallerMissingError,
     InstallPermissionError,
     InstallSpaceError,
+    PythonMismatchError,
 )
 from plugreg.install.installer import Progress, Release
-from plugreg.install.plan import Pin, Target
+from plugreg.install.plan import Pin, Target, pin_of
 from plugreg.install.policy import InstallPolicy
 from plugreg.install.sources import pinned_url
 from plugreg.install.variables import credentials_in, variables, with_netrc
@@ -41,29 +43,35 @@ from plugreg.install.work import (
     hide_credentials,
     is_valid,
     line_of,
+    merge,
     single_version,
 )
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-Signs = tuple[tuple[str, type[InstallError]], ...]
+_SIGNS: Final = (
+    (r"No space left on device|os error 28", InstallSpaceError),
+    (r"ResolutionImpossible|No solution found", InstallConflictError),
+    (r"^[^\w\n]*(?:git|hg|svn) .* did not run successfully", InstallError),
+    (
+        r"Failed (?:to build|building)|subprocess-exited-with-error|metadata-generation-failed"
+        r"|Building source distributions(?: for \S+)? is disabled",
+        BuildFailedError,
+    ),
+    (
+        r"requires? a different [Pp]ython|does\s+not\s+satisfy\s+Python|requires?\s+Python",
+        PythonMismatchError,
+    ),
+    (r"(?:has|have)\s+no\s+(?:usable\s+)?wheels", BuildFailedError),
+    (r"Permission denied|Read-only file system|os error 13", InstallPermissionError),
+)
 """Patterns of an output, and the error that each is a sign of; the first that is found decides.
 
 Each takes time linear in the output: a build may write anything, and a pattern blocks all
 threads."""
 
-_OF_THE_MACHINE: Final[Signs] = ((r"No space left on device|os error 28", InstallSpaceError),)
-_OF_THE_REST: Final[Signs] = (
-    (r"No solution found", InstallConflictError),
-    (r"Failed (to build|building)", BuildFailedError),
-    (r"Permission denied|Read-only file system|os error 13", InstallPermissionError),
-)
-_PLAIN: Final = re.compile(
-    r"[A-Za-z0-9][\w.-]*(?:\[[\w,.-]*\])? ?\(?[\w<>=!~,.*+]*\)?"
-    r"(?: ?;(?: (?:and |or )?\w+ ?(?:[<>=!~]=?|in|not in) ?(?:'[^']*'|\"[^\"]*\"))+)?"
-)
-"""A requirement without a URL whose form is right at a glance."""
+_UNREACHABLE: Final = re.compile(r"Could not fetch URL (?!\S+ 404 Client Error)(.*) - skipping")
 _EARLIEST: Final = "0.dev0"
 """A version that any release is newer than."""
 
@@ -74,6 +82,19 @@ class CommandInstaller(ABC):
     Requirements reach the program only in a file, indexes in variables. A distribution without a
     wheel must be built, which runs its code before anything is known of it; a policy whose
     ``may_build`` is False prevents that.
+
+    Args:
+        environment: Folder for the packages of plugins, beside the host's. Created at the first
+            installation.
+        policy: Rules for installations. Defaults to ``InstallPolicy()``.
+        plugins_file: File that lists the installed plugins, or None.
+        timeout: Seconds that each command may take.
+        keep: Number of earlier generations that are kept.
+        lock_timeout: Seconds that a change waits for another change.
+
+    Raises:
+        InstallError: If *environment* is missing.
+        ValueError: If *keep* is negative.
     """
 
     program: ClassVar[str]
@@ -84,12 +105,6 @@ class CommandInstaller(ABC):
 
     netrc_variables: ClassVar[tuple[str, ...]] = ()
     """Those whose URLs it receives without credentials, which it reads from NETRC."""
-
-    signs: ClassVar[Signs] = ()
-    """Signs of failures in its output."""
-
-    compares_hashes: ClassVar[bool] = True
-    """Whether it compares each file of an index with the hash that the index has."""
 
     age_option: ClassVar[str]
     """Its option for the time before which releases must be uploaded."""
@@ -139,41 +154,30 @@ class CommandInstaller(ABC):
 
         with self._work(targets, folder, progress) as work:
             host = {n: found for n, found in work.host.items() if not isolate or n == "plugreg"}
-            asked = [self._named(work, target) for target in targets]
-            names = {canonical(requirement.name) for requirement in asked}
-            others = {} if beside is None else dict(distributions(beside))
-            installed = [
-                found
-                for found in {**others, **host}.values()
-                if is_valid(found) and (found.name in host or found.name not in names)
-            ]
-            self._add_stubs(work, installed, host)
-            for requirement in asked:
-                if requirement.url and (own := host.get(canonical(requirement.name))):
-                    line = masked(f"{requirement} is asked for", work.secrets)
-                    conflicts = (line, f"the host has {own.name} {own.version}")
-                    raise InstallConflictError(conflicts, conflicts)
+            asked = {canonical(r.name): r for r in (self._named(work, t) for t in targets)}
+            others = {} if beside is None else distributions(beside)
+            fixed = {name: ("the host", found.version) for name, found in host.items()}
+            for name in (name for name in asked if asked[name].url and name in host):
+                line = masked(f"{asked[name]} is asked for", work.secrets)
+                conflicts = (line, f"the host has {name} {host[name].version}")
+                raise InstallConflictError(conflicts, conflicts)
+            installed = [found for name, found in others.items() if name not in {*asked, *host}]
+            self._add_stubs(work, [*installed, *host.values()], host)
             # A name that only its repository knows may be a name that the caller keeps.
-            kept = [r for r in map(Requirement, constraints) if canonical(r.name) not in names]
+            kept = [r for r in map(Requirement, constraints) if canonical(r.name) not in asked]
+            limits = self.policy.constraint_lines()
+            for limit in (*map(Requirement, limits), *kept):
+                if version := single_version(limit):
+                    fixed.setdefault(canonical(limit.name), ("the environment", version))
             # Installed distributions are required as well, so that their requirements are checked.
             there = [requirement for requirement in kept if canonical(requirement.name) in others]
-            lines = [line_of(requirement) for requirement in (*asked, *there)]
-            limits = self.policy.constraint_lines()
-            pinned = [
-                f"{found.name}=={found.version}" for found in host.values() if is_valid(found)
-            ]
+            lines = [line_of(requirement) for requirement in (*asked.values(), *there)]
+            pinned = [f"{n}=={found.version}" for n, found in host.items() if is_valid(found)]
             try:
                 bound = [*limits, *(line_of(r) for r in kept if r not in there), *pinned]
                 pins = self._solve(work, lines, bound)
             except InstallConflictError as error:
-                fixed = {
-                    canonical(line.name): ("the environment", version)
-                    for line in (*map(Requirement, limits), *kept)
-                    if (version := single_version(line))
-                }
-                fixed |= {name: ("the host", found.version) for name, found in host.items()}
-                chain = self._explain(work, asked, fixed)
-                raise InstallConflictError(error.reasons, chain or error.conflicts) from error
+                raise self._explain(work, error, list(asked.values()), fixed) from error
             versions = {name: found.version for name, found in others.items()}
             wanted = tuple(
                 pin
@@ -181,10 +185,8 @@ class CommandInstaller(ABC):
                 if pin.name not in host and (pin.direct or versions.get(pin.name) != pin.version)
             )
             if folder is not None:
-                if not self.compares_hashes or set(wanted) != set(pins):
-                    shutil.rmtree(work.target, ignore_errors=True)
-                    self._put(work, [exact_line(pin, targets) for pin in wanted])
-                self._hand_over(work, wanted, folder)
+                urls = {name: requirement.url for name, requirement in asked.items()}
+                self._fetch(work, wanted, urls, folder)
         return wanted
 
     def stage(
@@ -199,18 +201,21 @@ class CommandInstaller(ABC):
 
         See :meth:`plugreg.install.installer.Installer.stage`.
         """
+        urls = {pin.name: t.url for t in targets if t.url and (pin := pin_of(t, pins))}
         with self._work(targets, folder, progress) as work:
-            self._put(work, [exact_line(pin, targets) for pin in pins])
-            self._hand_over(work, pins, folder)
+            self._fetch(work, pins, urls, folder)
 
     def latest(self, installed: Mapping[str, str]) -> Mapping[str, Release]:
         """Return the releases that the index has; see :class:`Installer.latest`."""
         with self._work(()) as work:
-            earliest = [
-                Distribution(name=n, version=_EARLIEST, path=work.folder) for n in installed
-            ]
+            earliest = [Distribution(name, _EARLIEST, work.folder) for name in installed]
             self._add_stubs(work, earliest, host={})
-            newest = self._newest(work)
+            # The answer is not masked: a user may be called like a part of a name in it.
+            output = self._list(replace(work, secrets=(), progress=None))
+            if failed := _UNREACHABLE.search(output):
+                raise InstallError([masked(f"an index does not answer: {failed[1]}", work.secrets)])
+            rows = next((line for line in output.splitlines() if line.startswith("[")), "[]")
+            newest = {canonical(row["name"]): row["latest_version"] for row in json.loads(rows)}
             reasons = self._yanked(work, [f"{name}=={installed[name]}" for name in newest])
         return {
             name: Release(version=version, yanked=reasons.get(name))
@@ -229,42 +234,34 @@ class CommandInstaller(ABC):
 
     @abstractmethod
     def _solve(self, work: Work, lines: Sequence[str], constraints: Sequence[str]) -> list[Pin]:
-        """Return the pins that requirements add or change, installed into ``work.target``.
+        """Return the pins that requirements add or change.
 
-        Raises InstallConflictError if no set of versions suits all.
+        Raises InstallConflictError if the program finds no set of versions that suits all.
         """
 
     @abstractmethod
-    def _put(self, work: Work, lines: Sequence[str]) -> None:
-        """Install exact requirements alone, if any, into ``work.target``."""
+    def _unpack(self, work: Work, lines: Sequence[str], folder: Path) -> None:
+        """Install exact requirements, without what they require, into a new folder."""
 
     @abstractmethod
     def _look_up(self, work: Work, lines: Sequence[str]) -> tuple[list[Pin], str]:
         """Return the files of exact requirements, and the output."""
 
     @abstractmethod
-    def _newest(self, work: Work) -> dict[str, str]:
-        """Return the latest versions of installed distributions."""
+    def _list(self, work: Work) -> str:
+        """Return the output of a list (JSON) of installed distributions with later releases."""
 
-    @abstractmethod
-    def _conflicts(self, output: str) -> tuple[str, ...]:
-        """Return the lines of an output that name conflicting requirements."""
+    def _check_version(self, version: str, oldest: str) -> None:
+        from packaging.version import Version
 
-    def _stubs(self, work: Work) -> Path:
-        """Return the folder with the metadata of installed distributions."""
-        return work.target
+        if Version(version) < Version(oldest):
+            reason = f"{self.program} {version} is too old; {oldest} at least is needed, run: "
+            reason += f"python -m pip install --upgrade {self.program}"
+            raise InstallerMissingError([reason])
 
-    def _gather(self, work: Work, folder: Path) -> None:
-        """Move the installed files into a folder."""
-        for path in work.target.iterdir() if work.target.exists() else ():
-            if path.name != ".lock":  # uv's own.
-                path.replace(folder / path.name)
-
-    def _kind(self, output: str) -> type[InstallError]:
-        """Return the class of the error that the output of a failed command shows."""
-        signs = (*_OF_THE_MACHINE, *self.signs, *_OF_THE_REST)
-        found = (kind for sign, kind in signs if re.search(sign, output, re.MULTILINE))
-        return next(found, InstallError)
+    @property
+    def _wheels(self) -> tuple[str, ...]:
+        return () if self.policy.may_build else ("--only-binary=:all:",)
 
     @property
     def _age(self) -> tuple[str, ...]:
@@ -273,17 +270,18 @@ class CommandInstaller(ABC):
 
     # -- steps -------------------------------------------------------------------------------
 
-    def _check(self, done: Completed) -> Completed:
-        """Return a command that succeeded; raise the error that the output of another shows."""
+    def _check(self, done: Completed, *, is_alone: bool = False) -> str:
+        """Return the output of a command; raise the error that the output of a failed one shows.
+
+        Distributions without what they require (*is_alone*) have no conflict.
+        """
         if not done.code:
-            return done
-        reasons = last_lines(done.output.splitlines()) or [
-            f"{self.program} ended with exit code {done.code} and without output"
-        ]
-        kind = self._kind(done.output)
-        if issubclass(kind, InstallConflictError):
-            raise kind(reasons, self._conflicts(done.output))
-        raise kind(reasons)
+            return done.output
+        silent = f"{self.program} ended with exit code {done.code} and without output"
+        reasons = last_lines(done.output.splitlines()) or [silent]
+        signs = [sign for sign in _SIGNS if not (is_alone and sign[1] is InstallConflictError)]
+        found = (kind for sign, kind in signs if re.search(sign, done.output, re.MULTILINE))
+        raise next(found, InstallError)(reasons)
 
     @contextmanager
     def _work(
@@ -306,6 +304,8 @@ class CommandInstaller(ABC):
                 prefix=".plugreg-", dir=folder, ignore_cleanup_errors=True
             ) as temporary,
         ):
+            # Otherwise uv searches the parent folders, where anybody may write.
+            Path(temporary, "uv.toml").touch()
             given = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temporary)
             # With this git fetches no submodule: no submodule can have such a path.
             given |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "submodule.active"}
@@ -316,7 +316,6 @@ class CommandInstaller(ABC):
             own = (secret for target in targets for secret in target.secrets)
             yield Work(
                 folder=Path(temporary),
-                target=Path(temporary, "target"),
                 host=host,
                 environment=with_netrc(environment, self.netrc_variables, Path(temporary)),
                 secrets=(*own, *policy.secrets, *credentials_in(environment)),
@@ -344,22 +343,17 @@ class CommandInstaller(ABC):
         """
         from packaging.requirements import InvalidRequirement, Requirement
 
-        folder = self._stubs(work)
-        for found in installed:
+        for found in filter(is_valid, installed):
             is_host = found.name in host
             lines = ["Metadata-Version: 2.1", f"Name: {found.name}", f"Version: {found.version}"]
             lines += [f"Provides-Extra: {extra}" for extra in found.extras]
             for line in found.requires:
-                with suppress(InvalidRequirement):
-                    if is_host and "extra" not in line.partition(";")[2]:
-                        continue
-                    shown = line
-                    if not _PLAIN.fullmatch(line):  # Parsing all of them takes long.
+                if not is_host or "extra" in line.partition(";")[2]:
+                    with suppress(InvalidRequirement):
                         needed = Requirement(line)
                         needed.url = None if canonical(needed.name) in host else needed.url
-                        shown = str(needed)
-                    lines.append(f"Requires-Dist: {shown}")
-            path = folder / f"{found.name.replace('-', '_')}-{found.version}.dist-info"
+                        lines.append(f"Requires-Dist: {needed}")
+            path = work.installed / f"{found.name.replace('-', '_')}-{found.version}.dist-info"
             # Its RECORD lets a program replace it. It has no INSTALLER, unlike installed
             # distributions.
             files = {"METADATA": "\n".join(lines)}
@@ -371,9 +365,17 @@ class CommandInstaller(ABC):
                 if text:
                     (path / file).write_text(text, encoding="utf-8")
 
-    def _hand_over(self, work: Work, pins: Sequence[Pin], folder: Path) -> None:
-        """Gather the installed distributions in *folder*, and check that they are the pins."""
-        self._gather(work, folder)
+    def _fetch(
+        self, work: Work, pins: Sequence[Pin], urls: Mapping[str, str | None], folder: Path
+    ) -> None:
+        """Unpack the pins into *folder*, and check that they are there."""
+        lines = [exact_line(pin, urls.get(pin.name)) for pin in pins]
+        # If a requirement has a hash, pip requires hashes of all; a repository has none.
+        for name in ("hashed", "plain"):
+            some = [line for line in lines if (" --hash=" in line) is (name == "hashed")]
+            if some:
+                self._unpack(work, some, work.folder / name)
+                merge(work.folder / name, folder)
         there = distributions(folder)
         missing = ", ".join(repr(pin.name) for pin in pins if pin.name not in there)
         if missing:
@@ -396,45 +398,46 @@ class CommandInstaller(ABC):
         return {canonical(name): reason.strip() for name, reason in self.yanked.findall(output)}
 
     def _explain(
-        self, work: Work, asked: Sequence[Requirement], fixed: Mapping[str, tuple[str, str]]
-    ) -> tuple[str, ...]:
-        """Return the chain of requirements that leads to a conflict with fixed distributions.
+        self,
+        work: Work,
+        error: InstallConflictError,
+        asked: Sequence[Requirement],
+        fixed: Mapping[str, tuple[str, str]],
+    ) -> InstallError:
+        """Return the error of requirements that could not be resolved.
 
-        It is that of the latest versions, which are fetched level by level. It is empty
-        if there is no conflict with these. *fixed* has the place and version of the fixed
-        distributions.
+        It has the chain of requirements that leads to a conflict with *fixed*, the place and
+        version of distributions, if the latest versions have one; these are fetched level by level.
+        It is no conflict if one of them cannot be fetched alone.
         """
-        chosen: dict[str, Distribution] = {}
+        seen = set[str]()
         level: list[tuple[Requirement, tuple[str, ...]]]
         level = [(requirement, (f"{requirement} is asked for",)) for requirement in asked]
         while level:
-            missing: dict[str, str] = {}
+            fetched: dict[str, str] = {}
             for requirement, chain in level:
                 name = canonical(requirement.name)
                 where, version = fixed.get(name, ("", ""))
                 if where and not accepts(requirement, version):
                     steps = (*chain, f"{where} has {name} {version}")
-                    return tuple(masked(step, work.secrets) for step in steps)
+                    conflicts = [masked(step, work.secrets) for step in steps]
+                    return InstallConflictError(error.reasons, conflicts)
                 # A URL in metadata is not fetched for an explanation.
                 is_fetched = requirement.url is None or requirement in asked
-                if not where and name not in chosen and is_fetched:
-                    missing.setdefault(name, line_of(requirement))
-            shutil.rmtree(work.target, ignore_errors=True)
+                if not where and name not in seen and is_fetched:
+                    fetched.setdefault(name, line_of(requirement))
+            folder = work.folder / f"level-{len(seen)}"
             try:
-                self._put(replace(work, progress=None), list(missing.values()))
-            except InstallError:
-                return ()
-            found = self._installed(work)
-            chosen |= found
+                if fetched:
+                    self._unpack(replace(work, progress=None), [*fetched.values()], folder)
+            except InstallError as fault:
+                return type(fault)(error.reasons)
+            seen |= fetched.keys()
+            found = distributions(folder)
             level = [
                 (line, (*chain, f"{parent.name} {parent.version} requires {line}"))
                 for requirement, chain in level
-                if (parent := found.get(canonical(requirement.name))) and parent.name in missing
+                if (parent := found.get(canonical(requirement.name)))
                 for line in required(parent, requirement.extras)
             ]
-        return ()
-
-    def _installed(self, work: Work) -> Mapping[str, Distribution]:
-        """Return the distributions that the program has installed."""
-        found = distributions(work.target)
-        return {name: new for name, new in found.items() if new.text("INSTALLER")}
+        return error

@@ -12,16 +12,18 @@ from plugreg._support.url_secrets import masked
 from plugreg.install.plan import Pin
 
 _LOGIN: Final = re.compile(r"://[^\s/?#]*@")
+_REPOSITORY: Final = re.compile(r"(\w+\+\w+://[^/]*/[^#]*?)(?:@[^@#]*)?(#.*)?")
+"""The URL of a repository: before and after its revision."""
 
 
 def pin_from(direct: Mapping[str, Any], name: str, version: str, *, is_direct: bool) -> Pin:
     """Return a pin with the source and the hash in a record of PEP 610, and its ``size`` if any."""
-    source = source_of(direct)
+    source, archive = source_of(direct), direct.get("archive_info") or {}
     return Pin(
         name=canonical(name),
         version=version,
         source=source,
-        sha256=sha256_of(direct),
+        sha256=(archive.get("hashes") or {}).get("sha256"),
         size=direct.get("size") or size_of(source),
         direct=is_direct,
     )
@@ -40,15 +42,6 @@ def source_of(direct: Mapping[str, Any]) -> str:
     return masked(f"{url}#subdirectory={folder}" if folder else url)
 
 
-def sha256_of(direct: Mapping[str, Any]) -> str | None:
-    """Return the hash of the file in a record of PEP 610, None if it has none."""
-    archive = direct.get("archive_info") or {}
-    # Older installers write a single hash, with the name of its algorithm.
-    algorithm, _, older = (archive.get("hash") or "").partition("=")
-    found = (archive.get("hashes") or {}).get("sha256")
-    return found or (older if algorithm == "sha256" else None)
-
-
 def size_of(source: str) -> int | None:
     """Return the size of a file of this machine in bytes, None for any other."""
     from urllib.parse import unquote, urlsplit
@@ -63,11 +56,6 @@ def pinned_url(url: str, source: str) -> str:
 
     A branch may have another commit by now. Credentials in *url* stay.
     """
-    scheme, separator, rest = url.partition("://")
-    if "+" not in scheme:
-        return url
     commit = source.partition("#")[0].rpartition("@")[2]
-    rest, hash_sign, fragment = rest.partition("#")
-    host, slash, path = rest.partition("/")
-    path = path.rpartition("@")[0] or path
-    return f"{scheme}{separator}{host}{slash}{path}@{commit}{hash_sign}{fragment}"
+    found = _REPOSITORY.fullmatch(url)
+    return f"{found[1]}@{commit}{found[2] or ''}" if found else url

@@ -6,31 +6,20 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
-from itertools import takewhile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from plugreg._support.command import Completed, run
+from plugreg._support.command import run
 from plugreg._support.slugs import canonical
-from plugreg.exceptions import InstallError
 from plugreg.install import pylock
 from plugreg.install.commands import CommandInstaller
-from plugreg.install.distributions import Distribution
-from plugreg.install.exceptions import (
-    BuildFailedError,
-    InstallConflictError,
-    InstallerMissingError,
-    PythonMismatchError,
-)
-from plugreg.install.installer import Progress
-from plugreg.install.plan import Pin, Target
-from plugreg.install.policy import InstallPolicy
-from plugreg.install.sources import pinned_url, source_of
+from plugreg.install.distributions import Distribution, distributions
+from plugreg.install.exceptions import InstallerMissingError
+from plugreg.install.plan import Pin
+from plugreg.install.sources import pin_from
 from plugreg.install.variables import commands_path, variables
-from plugreg.install.work import Work, as_url, line_of, outdated
+from plugreg.install.work import Work, as_url, exact_line
 
 _OLDEST: Final = "0.13"
 """The first uv whose RECORD lists exactly the unpacked files."""
@@ -47,26 +36,6 @@ _VARIABLES: Final = (
     *("CACHE_DIR", "NO_CACHE", "CONFIG_FILE", "NO_CONFIG"),
 )
 
-_NAME_AND_URL: Final = re.compile(r"([\w.-]+)(?:\[[^\]]*\])? ?@ ")
-
-_NO_SOLUTION: Final = "No solution found"
-_LEAD: Final = re.compile(r"\W*(?:cause: )?")
-"""The beginning of uv's explanation: a word since uv 0.13, a drawing before."""
-_OF_OTHERS: Final = re.compile(r"\bdepends? on (?!Python\b)")
-_OF_PYTHON: Final = re.compile(r"requires? Python|does not satisfy Python")
-_NO_WHEELS: Final = re.compile(r"(?:has|have) no (?:usable )?wheels")
-_NOT_THERE: Final = re.compile(
-    r"Because (?:\S+ was not found in [\w\s]+?"
-    r"|there is no version of \S+|only \S+ is available"
-    r"|only the following versions of \S+ are available:(?: (?=[^\d\s]*\d)\S+)+)"
-    r" and you require"
-)
-
-
-def _reasons(output: str) -> str:
-    """Return the explanation after uv's message that there is no solution, or ""."""
-    return _LEAD.sub("", output.partition(_NO_SOLUTION)[2].partition("\n")[2], count=1)
-
 
 class UvInstaller(CommandInstaller):
     """Installs with uv, 0.13 at least, for the interpreter of the host.
@@ -79,55 +48,15 @@ class UvInstaller(CommandInstaller):
     does not apply, nor do configuration files of a project folder.
 
     uv supports git repositories only, and caches them without submodules.
-
-    Args:
-        environment: Folder for the packages of plugins, beside the host's. Created at the first
-            installation.
-        policy: Rules for installations. Defaults to ``InstallPolicy()``.
-        plugins_file: File that lists the installed plugins, or None.
-        timeout: Seconds that each command may take.
-        keep: Number of earlier generations that are kept.
-        lock_timeout: Seconds that a change waits for another change.
-        uv: Path of the program. Defaults to that of the installed package ``uv``, then to ``uv``
-            on the search path.
-
-    Raises:
-        InstallError: If *environment* is missing.
-        ValueError: If *keep* is negative.
     """
 
     program = "uv"
-    compares_hashes = False
     age_option = "--exclude-newer"
     own_variables = re.compile(rf"UV_(?:{'|'.join(_VARIABLES)}|INDEX_\w+_(?:USERNAME|PASSWORD))")
     netrc_variables = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
-    signs = ((r"Building source distributions(?: for \S+)? is disabled", BuildFailedError),)
     yanked = re.compile(r"`([^`=]+)==[^`]*` is yanked(?: \(reason: \"(.*)\"\))?")
 
-    def __init__(
-        self,
-        *,
-        environment: str | os.PathLike[str] | None = None,
-        policy: InstallPolicy | None = None,
-        plugins_file: str | os.PathLike[str] | None = None,
-        timeout: float = 600.0,
-        keep: int = 3,
-        lock_timeout: float = 10.0,
-        uv: str | os.PathLike[str] | None = None,
-    ) -> None:
-        super().__init__(
-            environment=environment,
-            policy=policy,
-            plugins_file=plugins_file,
-            timeout=timeout,
-            keep=keep,
-            lock_timeout=lock_timeout,
-        )
-        self._uv = uv
-
     def _check_program(self, host: Mapping[str, Distribution]) -> None:
-        from packaging.version import Version
-
         completed = run(
             (self._path(host), "--version"),
             timeout=self._timeout,
@@ -136,25 +65,7 @@ class UvInstaller(CommandInstaller):
         found = _VERSION.match(completed.output)
         if found is None:
             raise InstallerMissingError([f"{self._path(host)!r} does not print its version as uv"])
-        if Version(found[1]) < Version(_OLDEST):
-            raise InstallerMissingError(
-                [
-                    f"uv {found[1]} is too old; {_OLDEST} at least is needed, run: "
-                    f"python -m pip install --upgrade uv"
-                ]
-            )
-
-    @contextmanager
-    def _work(
-        self,
-        targets: Sequence[Target],
-        folder: Path | None = None,
-        progress: Progress | None = None,
-    ) -> Iterator[Work]:
-        with super()._work(targets, folder, progress) as work:
-            # Otherwise uv searches the parent folders, where anybody may write.
-            (work.folder / "uv.toml").touch()
-            yield work
+        self._check_version(found[1], _OLDEST)
 
     def _variables(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
         # A file that is a link to uv's cache would be changed there too, for all environments.
@@ -176,110 +87,64 @@ class UvInstaller(CommandInstaller):
         return given
 
     def _solve(self, work: Work, lines: Sequence[str], constraints: Sequence[str]) -> list[Pin]:
+        from packaging.requirements import Requirement
+
         # Those given here would otherwise stand in place of the host's.
         files = work.environment.get("UV_CONSTRAINT", "").split()
         files = [work.file("constraints.txt", constraints), *files]
-        self._install(
-            work,
-            *self._age,
-            *("--requirement", work.file("requirements.txt", lines)),
-            *(word for path in files for word in ("--constraint", path)),
-        )
-        found = self._installed(work).values()
-        return self._look_up(work, [_exact(new, lines) for new in found])[0] if found else []
+        self._install(work, lines, work.installed, *(f"--constraint={path}" for path in files))
+        urls = {canonical(line.name): line.url for line in map(Requirement, lines)}
+        found = [new for new in distributions(work.installed).values() if new.text("INSTALLER")]
+        exact = [exact_line(_pin(new), urls.get(new.name)) for new in found]
+        return self._look_up(work, exact)[0] if exact else []
 
-    def _put(self, work: Work, lines: Sequence[str]) -> None:
-        options = ["--no-deps", *self._age, "--requirement", work.file("exact.txt", lines)]
-        for match in filter(None, map(_NAME_AND_URL.match, lines)):
-            # uv assumes that the file at a URL stays the same; but it may have changed.
-            options += ["--reinstall-package", match[1]]
-        if lines:
-            self._install(work, *options)
+    def _unpack(self, work: Work, lines: Sequence[str], folder: Path) -> None:
+        # uv assumes that the file at a URL stays the same; but it may have changed.
+        named = (re.split(r"[\[ ]", line)[0] for line in lines if " @ " in line)
+        renewed = (f"--reinstall-package={name}" for name in named)
+        self._install(work, lines, folder, "--no-deps", *renewed)
+        (folder / ".lock").unlink(missing_ok=True)
 
     def _look_up(self, work: Work, lines: Sequence[str]) -> tuple[list[Pin], str]:
         # The answer is masked, and a user of an index may be called like a part of a name in it.
-        output = self._run(
-            work,
-            "compile",
-            ("--no-deps", "--no-header", *self._wheels),
-            ("--output-file", "pylock.toml", work.file("found.txt", lines)),
-        ).output
+        file = work.file("found.txt", lines)
+        options = ("--no-deps", "--no-header", "--output-file", "pylock.toml", *self._wheels)
+        output = self._run(work, "compile", *options, file)
         lock = pylock.load(work.folder / "pylock.toml", require_hashes=False)
         return list(lock.pins), output
 
-    def _newest(self, work: Work) -> dict[str, str]:
-        plain = replace(work, secrets=(), progress=None)
-        where = ("--target", str(work.target))
-        done = self._run(plain, "list", ("--outdated", "--format", "json", *where), self._age)
-        return outdated(done.output)
-
-    def _conflicts(self, output: str) -> tuple[str, ...]:
-        lines = map(str.strip, _reasons(output).splitlines())
-        before_hints = takewhile(lambda line: not line.startswith("hint:"), lines)
-        return tuple(filter(None, before_hints))
-
-    def _kind(self, output: str) -> type[InstallError]:
-        kind = super()._kind(output)
-        if not issubclass(kind, InstallConflictError):
-            return kind
-        reasons = " ".join(_reasons(output).split())
-        is_alone = not _OF_OTHERS.search(reasons)
-        if is_alone and _OF_PYTHON.search(reasons):
-            return PythonMismatchError
-        if is_alone and _NO_WHEELS.search(reasons):
-            return BuildFailedError
-        # The requested distribution does not exist, which is not a conflict.
-        return InstallError if _NOT_THERE.match(reasons) else kind
-
-    @property
-    def _wheels(self) -> tuple[str, ...]:
-        return ("--only-binary", ":all:") if not self.policy.may_build else ()
+    def _list(self, work: Work) -> str:
+        where = ("--target", str(work.installed))
+        return self._run(work, "list", "--outdated", "--format", "json", *where, *self._age)
 
     def _path(self, host: Mapping[str, Distribution]) -> str:
         """Return the path of uv. Raises InstallerMissingError."""
         import shutil
+        import sysconfig
 
-        given = self._uv
-        if given is None:
-            found = _installed_uv(host) or shutil.which("uv", path=commands_path())
-        else:
-            found = shutil.which(given, path=commands_path())
+        # The folder of the environment's programs has those of plugins too.
+        own = [sysconfig.get_path("scripts")] if "uv" in host else []
+        found = shutil.which("uv", path=os.pathsep.join((*own, commands_path())))
         if found is None:
-            where = "not on the path of programs" if given is None else f"not {os.fspath(given)!r}"
-            raise InstallerMissingError([f"uv is {where}; run: python -m pip install uv"])
+            reason = "uv is not on the path of programs; run: python -m pip install uv"
+            raise InstallerMissingError([reason])
         return found
 
-    def _install(self, work: Work, *arguments: str) -> None:
-        where = ("--no-compile-bytecode", "--target", str(work.target))
-        self._run(work, "install", where, self._wheels, arguments)
+    def _install(self, work: Work, lines: Sequence[str], target: Path, *options: str) -> None:
+        where = ("--target", str(target), "--requirement", work.file("requirements.txt", lines))
+        limits = ("--no-compile-bytecode", *self._wheels, *self._age)
+        self._run(work, "install", *where, *limits, *options)
 
-    def _run(self, work: Work, verb: str, *arguments: Sequence[str]) -> Completed:
-        parts = (word for part in arguments for word in part)
+    def _run(self, work: Work, verb: str, *arguments: str) -> str:
         no_index = ("--no-index",) if self.policy.indexes == () else ()
         options = ("--python", sys.executable, *no_index)
-        return self._check(work.run(self._path(work.host), "pip", verb, *options, *parts))
+        done = work.run(self._path(work.host), "pip", verb, *options, *arguments)
+        return self._check(done, is_alone="--no-deps" in arguments)
 
 
-def _installed_uv(host: Mapping[str, Distribution]) -> str | None:
-    # A module of this name may be anybody's, so that it is not imported.
-    if "uv" in host:
-        with suppress(OSError, ValueError):
-            for name in host["uv"].record():
-                file = host["uv"].folder / name
-                if file.stem == "uv" and file.suffix in ("", ".exe") and os.access(file, os.X_OK):
-                    return os.path.normpath(file)
-    return None
-
-
-def _exact(found: Distribution, lines: Iterable[str]) -> str:
-    """Return the requirement of exactly the distribution that uv has installed."""
-    from packaging.requirements import Requirement
-
-    text = found.text("direct_url.json")
-    if not text:
-        return f"{found.name}=={found.version}"
-    source = source_of(json.loads(text))
-    for asked in map(Requirement, lines):
-        if asked.url and canonical(asked.name) == found.name:
-            return f"{found.name} @ {pinned_url(asked.url, source)}"
-    return line_of(Requirement(f"{found.name} @ {source}"))
+def _pin(found: Distribution) -> Pin:
+    """Return the pin of a distribution that uv has installed, as far as its metadata tell."""
+    direct = json.loads(found.text("direct_url.json") or "{}")
+    if direct:
+        return pin_from(direct, found.name, found.version, is_direct=True)
+    return Pin(name=found.name, version=found.version)

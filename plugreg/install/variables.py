@@ -16,6 +16,8 @@ _PASSED: Final = re.compile(
     "|HTTP_PROXY|HTTPS_PROXY|NO_PROXY"
 )
 _PASSED_GROUPS: Final = ("LC_", "XDG_")
+# Readers of the file take the part before the first colon for the host.
+_LOGIN: Final = re.compile(r"([a-z][a-z0-9+.-]*://)([^\s/?#]*)@([^\s/?#@:\[\]]+)", re.IGNORECASE)
 
 
 def variables(own: re.Pattern[str], given: Mapping[str, str], *, isolated: bool) -> dict[str, str]:
@@ -71,55 +73,38 @@ def credentials_in(variables: Mapping[str, str]) -> tuple[str, ...]:
 def with_netrc(variables: Mapping[str, str], names: Iterable[str], folder: Path) -> dict[str, str]:
     """Return variables whose URLs have no credentials: those are in a file that ``NETRC`` names.
 
-    ``names`` are those of variables with URLs, apart by blanks. The file is in ``folder``; nobody
-    else may read it. Entries of the user's own file apply too. A host has a single login there, for
-    all its ports: a URL with another login stays as it is.
+    ``names`` are those of variables with URLs. The file is in ``folder``; nobody else may read it.
+    Entries of the user's own file apply too. A host has a single login there, for all its ports: a
+    URL with another login stays as it is.
     """
-    changed, logins = dict(variables), dict[str, tuple[str, str]]()
-    for name in names:
-        if name in variables:
-            words = re.split(r"(\s+)", variables[name])
-            changed[name] = "".join(_without_login(word, logins) for word in words)
+    from urllib.parse import unquote
+
+    logins = dict[str, tuple[str, ...]]()
+
+    def take(url: re.Match[str]) -> str:
+        user, _, password = url[2].partition(":")
+        login = (unquote(user), unquote(password))
+        is_only = logins.setdefault(url[3].lower(), login) == login
+        return f"{url[1]}{url[3]}" if is_only else url[0]
+
+    changed = {name: _LOGIN.sub(take, variables[name]) for name in names if name in variables}
     if not logins:
-        return changed
+        return dict(variables)
     path = folder / "netrc"
     path.touch(mode=0o600)
     # The last entry counts if a host occurs twice.
-    lines = [_of_the_user()]
+    lines = [_read_own()]
     for host, login in logins.items():
         user, password = (re.sub(r'(["\\])', r"\\\1", part) for part in login)
-        lines.append(f'machine {host} login "{user}" password "{password}"')
-    path.write_text("\n".join((*lines, "")), encoding="utf-8")
-    return {**changed, "NETRC": str(path)}
+        lines.append(f'machine {host} login "{user}" password "{password}"\n')
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return {**variables, **changed, "NETRC": str(path)}
 
 
-def _without_login(word: str, logins: dict[str, tuple[str, str]]) -> str:
-    """Return a URL without its login, which is put into ``logins`` if there is room for it."""
-    from urllib.parse import unquote, urlsplit
-
-    try:
-        parts = urlsplit(word)
-        host = parts.hostname
-    except ValueError:
-        return word
-    before, _, address = parts.netloc.rpartition("@")
-    # Readers of the file take the part before the first colon for the host.
-    if not before or not host or ":" in host:
-        return word
-    user, _, password = before.partition(":")
-    login = (unquote(user), unquote(password))
-    is_known = logins.setdefault(host, login) == login
-    return parts._replace(netloc=address).geturl() if is_known else word
-
-
-def _of_the_user() -> str:
-    """Return the user's own file, "" where there is none that can be understood."""
-    from netrc import NetrcParseError, netrc
-
+def _read_own() -> str:
+    """Return the user's own file, "" if there is none."""
     given = os.environ.get("NETRC")
-    for candidate in (given,) if given else ("~/.netrc", "~/_netrc"):
-        with suppress(NetrcParseError, OSError, RuntimeError, UnicodeDecodeError):
-            path = Path(candidate).expanduser()
-            netrc(path)
-            return path.read_text(encoding="utf-8")
+    for name in (given,) if given else ("~/.netrc", "~/_netrc"):
+        with suppress(OSError, RuntimeError, UnicodeDecodeError):
+            return Path(name).expanduser().read_text(encoding="utf-8")
     return ""

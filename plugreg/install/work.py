@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from plugreg._support.command import Completed, last_lines, run
-from plugreg._support.slugs import canonical
 from plugreg._support.url_secrets import masked, masker, without_credentials
 from plugreg.exceptions import InstallError
 from plugreg.install.distributions import Distribution
 from plugreg.install.exceptions import InstallTimeoutError, PythonMismatchError
 from plugreg.install.installer import Progress
-from plugreg.install.plan import Pin, Target, pin_of
+from plugreg.install.plan import Pin
 from plugreg.install.sources import pinned_url
 from plugreg.install.urls import FILE_SCHEMES, REPOSITORY_SCHEMES, parse_address
 
@@ -29,18 +28,19 @@ _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
-    """Temporary folder, variables and secrets of a call, and the host's distributions.
-
-    ``target`` is where the program installs.
-    """
+    """Temporary folder, variables and secrets of a call, and the host's distributions."""
 
     folder: Path
-    target: Path
     host: Mapping[str, Distribution]
     environment: Mapping[str, str]
     secrets: tuple[str, ...]
     timeout: float
     progress: Progress | None = None
+
+    @property
+    def installed(self) -> Path:
+        """The folder with the metadata of distributions that count as installed."""
+        return self.folder / "installed"
 
     def run(self, *arguments: str, code: str | None = None) -> Completed:
         """Run a command, or Python code, in the folder. Raises InstallTimeoutError."""
@@ -72,10 +72,14 @@ def as_url(place: str) -> str:
     return place if "://" in place else Path(place).absolute().as_uri()
 
 
-def outdated(output: str) -> dict[str, str]:
-    """Return the latest versions in the answer of a program's ``list --outdated``, by name."""
-    rows = next((line for line in output.splitlines() if line.startswith("[")), "[]")
-    return {canonical(row["name"]): row["latest_version"] for row in json.loads(rows)}
+def merge(source: Path, folder: Path) -> None:
+    """Move the content of a folder into another one, which may have some of its folders."""
+    for path in source.iterdir():
+        target = folder / path.name
+        if path.is_dir() and target.is_dir():
+            merge(path, target)
+        else:
+            path.replace(target)
 
 
 def is_valid(found: Distribution) -> bool:
@@ -115,19 +119,17 @@ def line_of(requirement: Requirement) -> str:
     return f"{requirement.name}{extras}{where}"
 
 
-def exact_line(pin: Pin, targets: Sequence[Target]) -> str:
-    """Return the requirement of exactly a pin, with its hash if known."""
+def exact_line(pin: Pin, url: str | None = None) -> str:
+    """Return the requirement of exactly a pin, with its hash if known, from the URL asked for."""
     from packaging.requirements import InvalidRequirement, Requirement
 
-    text = f"{pin.name}=={pin.version}"
-    if pin.direct:
-        urls = (target.url for target in targets if target.url and pin_of(target, [pin]))
-        url, source = next(urls, None), pin.source or ""
-        text = f"{pin.name} @ {source if url is None else pinned_url(url, source)}"
+    source = pin.source or ""
+    where = f" @ {pinned_url(url, source) if url else source}" if pin.direct else f"=={pin.version}"
     try:
-        line = line_of(Requirement(text))
+        line = line_of(Requirement(f"{pin.name}{where}"))
     except InvalidRequirement:
-        raise InstallError([f"{masked(text)!r} cannot be installed: it is no version"]) from None
+        shown = masked(f"{pin.name}{where}")
+        raise InstallError([f"{shown!r} cannot be installed: it is no version"]) from None
     return line if pin.sha256 is None else f"{line} --hash=sha256:{pin.sha256}"
 
 
@@ -150,18 +152,12 @@ def check_python(found: Distribution) -> None:
 
 
 def hide_credentials(found: Distribution) -> None:
-    """Remove credentials from the URL that a staged distribution has come from."""
-    from base64 import urlsafe_b64encode
-    from hashlib import sha256
-
-    direct = json.loads(found.text("direct_url.json") or "{}")
-    url = without_credentials(str(direct.get("url", "")))
-    if url != direct.get("url", ""):
-        data = json.dumps({**direct, "url": url}).encode()
-        name, record = f"{found.path.name}/direct_url.json", found.path / "RECORD"
-        (found.path / "direct_url.json").write_bytes(data)
-        digest = urlsafe_b64encode(sha256(data).digest()).decode().rstrip("=")
-        row = rf'^("?{re.escape(name)}"?),.*$'
+    """Remove the record of the URL that a staged distribution has come from, if it has any."""
+    name = f"{found.path.name}/direct_url.json"
+    url = str(json.loads(found.text("direct_url.json") or "{}").get("url", ""))
+    if url != without_credentials(url):
+        record = found.path / "RECORD"
         text = record.read_text("utf-8", "surrogateescape")
-        text = re.sub(row, rf"\1,sha256={digest},{len(data)}", text, flags=re.MULTILINE)
+        text = re.sub(rf'^"?{re.escape(name)}"?,.*\n?', "", text, flags=re.MULTILINE)
         record.write_text(text, "utf-8", "surrogateescape", "")
+        (found.folder / name).unlink()

@@ -420,7 +420,8 @@ class Venv:
         """
         nowhere = "http://127.0.0.1:1/simple/"
         given = {
-            "PATH": os.environ["PATH"],
+            # Programs of the environment of the tests, such as uv, are found last.
+            "PATH": os.pathsep.join((os.environ["PATH"], str(Path(sys.executable).parent))),
             "HOME": str(self.home),
             "TMPDIR": str(self.home / "tmp"),
             "PIP_INDEX_URL": nowhere,
@@ -593,13 +594,13 @@ def own_home(tmp_path: Path, monkeypatch) -> None:
 
 
 @pytest.fixture
-def make_driver(own_home, tmp_path: Path, index, uv_path):
+def make_driver(own_home, tmp_path: Path, index):
     """Return a function that makes a driver by its name, with the index of the test."""
 
     def make(name: str, *, timeout: float = 120.0, **policy: Any) -> Any:
         rules = InstallPolicy(**{"indexes": [index.url], **policy})
         options = {"environment": tmp_path / "plugins.d", "policy": rules, "timeout": timeout}
-        return PipInstaller(**options) if name == "pip" else UvInstaller(uv=uv_path, **options)
+        return PipInstaller(**options) if name == "pip" else UvInstaller(**options)
 
     return make
 

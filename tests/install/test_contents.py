@@ -39,7 +39,7 @@ from plugreg.install import InstallPolicy, PipInstaller, UvInstaller
 given, told = json.loads(sys.argv[1]), {}
 policy = InstallPolicy(find_links=[given["folder"]], **given.get("policy", {}))
 uv, how = given["uv"], {"environment": given["environment"], "policy": policy}
-installer = UvInstaller(uv=uv, **how) if uv else PipInstaller(**how)
+installer = UvInstaller(**how) if uv else PipInstaller(**how)
 with PluginRegistry("shop", installer=installer) as registry:
     registry.load()
     for verb, requirement in given["steps"]:

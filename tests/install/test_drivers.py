@@ -382,17 +382,19 @@ class TestStaging:
         assert stage(driver(), tmp_path / "next", "shop-tea") == {"shop-tea": "1.0"}
         assert mark.exists()
 
-    def test_a_build_that_fails_is_its_own_error(self, driver, index, make_sdist) -> None:
+    def test_a_build_that_fails_is_its_own_error(
+        self, driver, index, make_sdist, tmp_path
+    ) -> None:
         """So that nobody looks for the fault elsewhere."""
         make_sdist(index.folder, "shop-tea", "1.0", build_step="raise SystemExit(3)")
         with pytest.raises(BuildFailedError):
-            resolve(driver(), "shop-tea")
+            stage(driver(), tmp_path / "next", "shop-tea")
 
-    def test_a_command_has_a_time(self, driver, index, make_sdist) -> None:
+    def test_a_command_has_a_time(self, driver, index, make_sdist, tmp_path) -> None:
         """One that takes longer is ended, with all that it has started."""
         make_sdist(index.folder, "shop-tea", "1.0", build_step="import time; time.sleep(600)")
         with pytest.raises(InstallTimeoutError) as caught:
-            resolve(driver(timeout=5), "shop-tea")
+            stage(driver(timeout=5), tmp_path / "next", "shop-tea")
         assert caught.value.seconds == 5
 
 

@@ -51,9 +51,7 @@ policy = InstallPolicy(indexes=given["indexes"])
 installer = (
     PipInstaller(environment="plugins.d", policy=policy, plugins_file="plugins.txt")
     if given["program"] == "pip"
-    else UvInstaller(
-        environment="plugins.d", policy=policy, plugins_file="plugins.txt", uv=given["uv"]
-    )
+    else UvInstaller(environment="plugins.d", policy=policy, plugins_file="plugins.txt")
 )
 registry = PluginRegistry(
     "shop", hookspecs=[Specs], installer=installer, storage=TinyDBStorage("store.json")

@@ -14,7 +14,6 @@ from plugreg import PluginRegistry
 from plugreg.install import InstallPolicy, PipInstaller, UvInstaller
 
 given = json.loads(sys.argv[1])
-more = {"uv": given["uv"]} if given["uv"] else {}
 kind = UvInstaller if given["uv"] else PipInstaller
 policy = InstallPolicy(indexes=given["indexes"])
 how = {"environment": "plugins.d", "policy": policy, "plugins_file": given["file"]}
