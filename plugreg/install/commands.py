@@ -13,14 +13,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from plugreg._support.command import Completed, last_lines
+from plugreg._support.command import Completed, last_lines, run
 from plugreg._support.slugs import canonical
-from plugreg._support.url_secrets import masked
+from plugreg._support.url_secrets import masked, masker
 from plugreg.exceptions import InstallError
-from plugreg.install.constraints import accepts
+from plugreg.install.constraints import accepts, single_version
 from plugreg.install.disk import disk_errors
 from plugreg.install.distributions import Distribution, distributions, host_distributions, required
 from plugreg.install.exceptions import (
@@ -29,6 +30,7 @@ from plugreg.install.exceptions import (
     InstallerMissingError,
     InstallPermissionError,
     InstallSpaceError,
+    InstallTimeoutError,
     PythonMismatchError,
 )
 from plugreg.install.installer import Progress, Release
@@ -44,7 +46,6 @@ from plugreg.install.work import (
     is_valid,
     line_of,
     merge,
-    single_version,
 )
 
 if TYPE_CHECKING:
@@ -93,7 +94,6 @@ class CommandInstaller(ABC):
         lock_timeout: Seconds that a change waits for another change.
 
     Raises:
-        InstallError: If *environment* is missing.
         ValueError: If *keep* is negative.
     """
 
@@ -115,18 +115,13 @@ class CommandInstaller(ABC):
     def __init__(
         self,
         *,
-        environment: str | os.PathLike[str] | None = None,
+        environment: str | os.PathLike[str],
         policy: InstallPolicy | None = None,
         plugins_file: str | os.PathLike[str] | None = None,
         timeout: float = 600.0,
         keep: int = 3,
         lock_timeout: float = 10.0,
     ) -> None:
-        if environment is None or not os.fspath(environment):
-            kind = type(self).__name__
-            reason = f"environment= of {kind} is missing: plugins are installed into a folder "
-            reason += f"beside the host's packages; write {kind}(environment='plugins.d')"
-            raise InstallError([reason])
         if keep < 0:
             raise ValueError(f"keep is {keep}; it must be 0 or more, such as 3")
         self.environment: Final = Path(environment).absolute()
@@ -157,10 +152,8 @@ class CommandInstaller(ABC):
             asked = {canonical(r.name): r for r in (self._named(work, t) for t in targets)}
             others = {} if beside is None else distributions(beside)
             fixed = {name: ("the host", found.version) for name, found in host.items()}
-            for name in (name for name in asked if asked[name].url and name in host):
-                line = masked(f"{asked[name]} is asked for", work.secrets)
-                conflicts = (line, f"the host has {name} {host[name].version}")
-                raise InstallConflictError(conflicts, conflicts)
+            if any(requirement.url and name in host for name, requirement in asked.items()):
+                raise self._explain(work, (), asked, fixed)
             installed = [found for name, found in others.items() if name not in {*asked, *host}]
             self._add_stubs(work, [*installed, *host.values()], host)
             # A name that only its repository knows may be a name that the caller keeps.
@@ -177,7 +170,7 @@ class CommandInstaller(ABC):
                 bound = [*limits, *(line_of(r) for r in kept if r not in there), *pinned]
                 pins = self._solve(work, lines, bound)
             except InstallConflictError as error:
-                raise self._explain(work, error, list(asked.values()), fixed) from error
+                raise self._explain(work, error.reasons, asked, fixed) from error
             versions = {name: found.version for name, found in others.items()}
             wanted = tuple(
                 pin
@@ -265,20 +258,38 @@ class CommandInstaller(ABC):
 
     @property
     def _age(self) -> tuple[str, ...]:
-        newest = self.policy.newest_upload()
-        return () if newest is None else (self.age_option, newest)
+        if self.policy.min_age is None:
+            return ()
+        newest = datetime.now(UTC) - self.policy.min_age
+        return (self.age_option, newest.isoformat(timespec="seconds"))
 
     # -- steps -------------------------------------------------------------------------------
+
+    def _call(self, work: Work, *words: str, code: str | None = None) -> str:
+        """Run a command, or Python code, in the folder of *work*; return its output."""
+        done = run(
+            words,
+            code=code,
+            timeout=self._timeout,
+            environment=work.environment,
+            folder=work.folder,
+            mask=masker(work.secrets),
+            listen=work.progress,
+        )
+        return self._check(done, is_alone="--no-deps" in words)
 
     def _check(self, done: Completed, *, is_alone: bool = False) -> str:
         """Return the output of a command; raise the error that the output of a failed one shows.
 
         Distributions without what they require (*is_alone*) have no conflict.
         """
-        if not done.code:
+        if done.code == 0:
             return done.output
-        silent = f"{self.program} ended with exit code {done.code} and without output"
-        reasons = last_lines(done.output.splitlines()) or [silent]
+        reasons = last_lines(done.output.splitlines())
+        if done.code is None:
+            reason = f"the installer took more than {self._timeout:g} seconds and was ended"
+            raise InstallTimeoutError([reason, *reasons])
+        reasons = reasons or [f"{self.program} ended with exit code {done.code} and without output"]
         signs = [sign for sign in _SIGNS if not (is_alone and sign[1] is InstallConflictError)]
         found = (kind for sign, kind in signs if re.search(sign, done.output, re.MULTILINE))
         raise next(found, InstallError)(reasons)
@@ -318,8 +329,7 @@ class CommandInstaller(ABC):
                 folder=Path(temporary),
                 host=host,
                 environment=with_netrc(environment, self.netrc_variables, Path(temporary)),
-                secrets=(*own, *policy.secrets, *credentials_in(environment)),
-                timeout=self._timeout,
+                secrets=(*own, *credentials_in(environment)),
                 progress=progress,
             )
 
@@ -400,8 +410,8 @@ class CommandInstaller(ABC):
     def _explain(
         self,
         work: Work,
-        error: InstallConflictError,
-        asked: Sequence[Requirement],
+        reasons: Sequence[str],
+        asked: Mapping[str, Requirement],
         fixed: Mapping[str, tuple[str, str]],
     ) -> InstallError:
         """Return the error of requirements that could not be resolved.
@@ -412,18 +422,18 @@ class CommandInstaller(ABC):
         """
         seen = set[str]()
         level: list[tuple[Requirement, tuple[str, ...]]]
-        level = [(requirement, (f"{requirement} is asked for",)) for requirement in asked]
+        level = [(requirement, (f"{requirement} is asked for",)) for requirement in asked.values()]
         while level:
             fetched: dict[str, str] = {}
             for requirement, chain in level:
                 name = canonical(requirement.name)
                 where, version = fixed.get(name, ("", ""))
-                if where and not accepts(requirement, version):
+                if where and (requirement.url or not accepts(requirement, version)):
                     steps = (*chain, f"{where} has {name} {version}")
                     conflicts = [masked(step, work.secrets) for step in steps]
-                    return InstallConflictError(error.reasons, conflicts)
+                    return InstallConflictError(reasons or conflicts, conflicts)
                 # A URL in metadata is not fetched for an explanation.
-                is_fetched = requirement.url is None or requirement in asked
+                is_fetched = requirement.url is None or name in asked
                 if not where and name not in seen and is_fetched:
                     fetched.setdefault(name, line_of(requirement))
             folder = work.folder / f"level-{len(seen)}"
@@ -431,7 +441,7 @@ class CommandInstaller(ABC):
                 if fetched:
                     self._unpack(replace(work, progress=None), [*fetched.values()], folder)
             except InstallError as fault:
-                return type(fault)(error.reasons)
+                return type(fault)(reasons)
             seen |= fetched.keys()
             found = distributions(folder)
             level = [
@@ -440,4 +450,4 @@ class CommandInstaller(ABC):
                 if (parent := found.get(canonical(requirement.name)))
                 for line in required(parent, requirement.extras)
             ]
-        return error
+        return InstallConflictError(reasons)

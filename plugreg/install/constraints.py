@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -14,7 +13,9 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 COMMENT: Final = re.compile(r"(^|(?<!\s)\s+)#.*$")
-_OPTIONS: Final = re.compile(r"(?:^|(?<=\s))-.*$", re.DOTALL)
+_LINE: Final = re.compile(r"(?:(?![ \t]*#)[^\n]*\\\n)*[^\n]+")
+"""A line with those that a backslash continues; no comment is continued."""
+_OPTIONS: Final = re.compile(r"(?:^|\s)(?=-)")
 _OTHER_FILE: Final = re.compile(r"-r|-c|--requirement\b|--constraint\b")
 _HASH: Final = re.compile(r"--hash[= ]sha256:([0-9A-Fa-f]{64})(?!\S)")
 
@@ -26,13 +27,11 @@ class Constraint(NamedTuple):
     requirement: Requirement
     hashes: frozenset[str]
 
-    @property
-    def is_exact(self) -> bool:
-        """Whether it accepts a single version or a URL, so that the hashes are of its files."""
-        return bool(self.requirement.url) or any(
-            clause.operator in ("==", "===") and not clause.version.endswith(".*")
-            for clause in self.requirement.specifier
-        )
+
+def single_version(requirement: Requirement) -> str | None:
+    """Return the only version that a requirement accepts, None if there are more."""
+    clauses = (clause for clause in requirement.specifier if clause.operator in ("==", "==="))
+    return next((found.version for found in clauses if not found.version.endswith(".*")), None)
 
 
 def accepts(requirement: Requirement, version: str) -> bool:
@@ -71,31 +70,22 @@ def read_constraints(path: Path) -> tuple[Constraint, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise InstallError([f"{shown} cannot be read ({error}); correct constraints="]) from error
     found = []
-    for number, line in _joined_lines(text):
-        options = (_OPTIONS.search(line) or [""])[0]
-        wanted = line.removesuffix(options).strip()
-        if not wanted and _OTHER_FILE.match(options):
-            reason = f"{shown}, line {number}: other files are not followed; copy their lines"
-            raise InstallError([reason])
+    for line in _LINE.finditer(text):
+        whole = COMMENT.sub("", line[0].replace("\\\n", ""))
+        wanted, *options = (part.strip() for part in _OPTIONS.split(whole, maxsplit=1))
+        fault = ""
         try:
             requirement = Requirement(wanted) if wanted else None
             applies = requirement and (not requirement.marker or requirement.marker.evaluate())
+            if not wanted and options and _OTHER_FILE.match(options[0]):
+                fault = "other files are not followed; copy their lines"
         except (InvalidRequirement, ValueError, LookupError):
-            reason = f"{shown}, line {number}: {masked(wanted)!r} is no requirement by PEP 508; "
-            raise InstallError([f"{reason}write one such as 'shop-discount==2.0'"]) from None
+            fault = f"{masked(wanted)!r} is no requirement by PEP 508; write one such as "
+            fault += "'shop-discount==2.0'"
+        if fault:
+            number = text.count("\n", 0, line.start()) + 1
+            raise InstallError([f"{shown}, line {number}: {fault}"])
         if requirement and applies:
-            hashes = frozenset(digest.lower() for digest in _HASH.findall(options))
-            found.append(Constraint(wanted, requirement, hashes))
+            hashes = (digest.lower() for part in options for digest in _HASH.findall(part))
+            found.append(Constraint(wanted, requirement, frozenset(hashes)))
     return tuple(found)
-
-
-def _joined_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield lines with their numbers, without comments, joined where a backslash continues them."""
-    first, whole = 1, ""
-    for number, raw in enumerate([*text.splitlines(), ""], 1):
-        first = first if whole else number
-        if raw.endswith("\\") and not raw.lstrip().startswith("#"):
-            whole += raw[:-1]
-        else:
-            yield first, whole + COMMENT.sub("", raw)
-            whole = ""

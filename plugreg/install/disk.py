@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -39,23 +40,19 @@ def disk_errors(failed: str) -> Iterator[None]:
         raise kind([f"{failed}: {error.strerror or error}{place}"]) from error
 
 
-def write_file(
-    path: Path, data: bytes, mode: int | None = None, is_due: Callable[[], bool] = lambda: True
-) -> bool:
+def write_file(path: Path, data: bytes) -> None:
     """Replace a file atomically, and flush it to disk.
+
+    It keeps its mode; that of a new file is 0644 without the bits of the umask.
 
     Args:
         path: Its path.
         data: The new content.
-        mode: The mode of the new file, None for 0644 without the bits of the umask.
-        is_due: It is asked right before the file is replaced; if it returns False, nothing changes.
-
-    Returns:
-        Whether the file was replaced.
 
     Raises:
         OSError: If that fails; nothing has changed then.
     """
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
     new = path.with_name(f"{WASTE}{secrets.token_hex(8)}.tmp")
     try:
         with os.fdopen(os.open(new, _WRITING, 0o644 if mode is None else mode), "wb") as file:
@@ -64,11 +61,8 @@ def write_file(
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        if not is_due():
-            return False
         new.replace(path)
         flush_folder(path.parent)
     finally:
         with suppress(OSError):
             new.unlink(missing_ok=True)
-    return True

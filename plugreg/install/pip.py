@@ -138,5 +138,4 @@ class PipInstaller(CommandInstaller):
     def _run(self, work: Work, *arguments: str) -> str:
         common = ("--disable-pip-version-check", "--no-input", "--no-color")
         where = (work.host["pip"].folder / "pip", work.installed, sys.prefix, sys.exec_prefix)
-        done = work.run(*map(str, where), *common, *arguments, code=_RUN_PIP)
-        return self._check(done, is_alone="--no-deps" in arguments)
+        return self._call(work, *map(str, where), *common, *arguments, code=_RUN_PIP)

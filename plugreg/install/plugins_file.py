@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,8 +22,6 @@ _HEADER: Final = (
     "# Installing and uninstalling a plugin changes its own line and leaves the others.\n"
 )
 _BYTE_ORDER_MARK: Final = "\ufeff"
-_MOST_TRIES: Final = 10
-"""Number of tries of a change while another writer changes the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +51,8 @@ class PluginsFile:
     hashes, continued lines, paths, other files) is refused, with the number of the line.
 
     Each method raises an InstallError if the file cannot be read or written. The file is replaced
-    as a whole, with the mode that it had; a symbolic link remains a link. Text that an editor saves
-    meanwhile is kept. The caller must prevent concurrent changes by other processes.
+    as a whole, with the mode that it had; a symbolic link remains a link. The caller must prevent
+    concurrent changes by other processes.
 
     Args:
         path: Path of the file.
@@ -72,7 +68,7 @@ class PluginsFile:
 
     def lines(self) -> tuple[PluginLine, ...]:
         """Return the requirements, in order; none if there is no file."""
-        text = (self._read()[0] or "").removeprefix(_BYTE_ORDER_MARK)
+        text = (self._read() or "").removeprefix(_BYTE_ORDER_MARK)
         return tuple(line for line in self._parse(text) if line.name)
 
     def update(self, before: Mapping[str, str], after: Mapping[str, str]) -> bool:
@@ -99,21 +95,15 @@ class PluginsFile:
             if before.get(name) != line
         }
         gone = set(map(canonical, before)) - set(map(canonical, after))
-        for _ in range(_MOST_TRIES):
-            found = old, mode = self._read()
-            if old is None and not new:
-                return False
-            text = _HEADER if old is None else old.removeprefix(_BYTE_ORDER_MARK)
-            mark = _BYTE_ORDER_MARK if old and old != text else ""
-            changed = mark + self._changed(text, gone, new)
-            if changed == old:
-                return False
+        old = self._read()
+        text = _HEADER if old is None and new else old or ""
+        mark = _BYTE_ORDER_MARK if text.startswith(_BYTE_ORDER_MARK) else ""
+        changed = mark + self._changed(text.removeprefix(mark), gone, new)
+        is_changed = changed != (old or "")
+        if is_changed:
             with disk_errors(f"{self._shown} could not be written"):
-                is_still = partial(self._has, found)
-                if write_file(self.path, changed.encode(), mode, is_still):
-                    return True
-        reason = f"{self._shown} is changed by something else all the time; stop that"
-        raise InstallError([reason])
+                write_file(self.path, changed.encode())
+        return is_changed
 
     # -- the parts ---------------------------------------------------------------------------
 
@@ -142,45 +132,32 @@ class PluginsFile:
     def _shown(self) -> str:
         return f"plugins file {str(self.path)!r}"
 
-    def _read(self) -> tuple[str | None, int | None]:
-        """Return the content, with its line breaks as they are, and the mode; None for no file."""
-        path, shown = self.path, self._shown
+    def _read(self) -> str | None:
+        """Return the content, with its line breaks as they are; None for no file."""
+        with disk_errors(f"{self._shown} could not be read"):
+            if not self.path.exists():
+                return None
+            data = self.path.read_bytes()
         try:
-            with disk_errors(f"{shown} could not be read"):
-                status = path.stat()
-                # A pipe would be waited for, and a device must not be replaced.
-                if not stat.S_ISREG(status.st_mode):
-                    raise InstallError([f"{shown} is no file; choose the path of one"])
-                data = path.read_bytes()
-            return data.decode(), stat.S_IMODE(status.st_mode)
+            return data.decode()
         except UnicodeDecodeError as error:
             number = data.count(b"\n", 0, error.start) + 1
-            reason = f"{shown}, line {number}: it is not UTF-8 text; save it as UTF-8"
+            reason = f"{self._shown}, line {number}: it is not UTF-8 text; save it as UTF-8"
             raise InstallError([reason]) from None
-        except InstallError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                return None, None
-            raise
-
-    def _has(self, found: tuple[str | None, int | None]) -> bool:
-        return self._read() == found
 
     def _changed(self, text: str, gone: Collection[str], new: Mapping[str, Requirement]) -> str:
         """Return a text without lines of some distributions, and with those of others."""
         rows, listed = list[str](), set[str]()
-        for line in self._parse(text):
+        line_break = "\r\n" if "\r\n" in text else "\n"
+        is_open = bool(text) and _bare(text[-1:]) == text[-1:]
+        for line in self._parse(text + line_break if is_open else text):
             if not line.applies or not (line.name in gone or line.name in new):
                 rows.append(line.raw)
             elif line.name in new and line.name not in listed:
                 listed.add(line.name)
                 rows.append(_renewed(line, new[line.name]))
-        if rows and _bare(text[-1:]) == text[-1:]:
-            rows[-1] = _bare(rows[-1])  # The text has no line break at its end.
-        line_break = "\r\n" if any(row.endswith("\r\n") for row in rows) else "\n"
-        for name in sorted(new.keys() - listed):
-            is_open = bool(rows) and _bare(rows[-1]) == rows[-1]
-            rows += [line_break, str(new[name])] if is_open else [f"{new[name]}{line_break}"]
-        return "".join(rows)
+        rows += [f"{new[name]}{line_break}" for name in sorted(new.keys() - listed)]
+        return "".join([*rows[:-1], *map(_bare, rows[-1:])] if is_open else rows)
 
 
 def _requirement(name: str, line: str) -> Requirement:

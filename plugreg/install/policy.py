@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from plugreg._support.slugs import canonical
-from plugreg._support.url_secrets import masked, secrets_of
-from plugreg.install.constraints import Constraint, accepts, read_constraints
+from plugreg._support.url_secrets import masked
+from plugreg.install.constraints import (
+    Constraint,
+    accepts,
+    read_constraints,
+    single_version,
+)
 from plugreg.install.plan import Change, Refusal, Target
 from plugreg.install.urls import (
     FILE_SCHEMES,
     REPOSITORY_SCHEMES,
-    Place,
-    parse_address,
-    parse_place,
+    check_place,
+    check_url,
+    is_repository,
+    is_within,
 )
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_KINDS: Final = {
+    **dict.fromkeys(("wheels_only", "require_hashes", "isolated", "allow_pth"), bool),
+    "min_age": timedelta | None,
+    "constraints": str | os.PathLike | None,
+}
 _ALL_SCHEMES: Final = (*FILE_SCHEMES, *REPOSITORY_SCHEMES)
 
 LOADED_BY: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
@@ -87,7 +99,6 @@ class InstallPolicy:
         isolated: Whether the installer's own configuration (variables, files) is ignored.
         entry_points: Permitted entry-point groups of those that a library imports by itself
             (``pydantic``, ``pytest11``). Their code runs even if the plugin is inactive.
-        scripts: Accepted and without effect: scripts of plugins are on no search path.
         min_age: Age that a release of an index must have. Releases without a time of upload are
             left out then; files of *find_links* have none and are not affected. pip 26.0 at least
             is needed.
@@ -109,7 +120,6 @@ class InstallPolicy:
     constraints: str | os.PathLike[str] | None = None
     isolated: bool = False
     entry_points: Collection[str] = ()
-    scripts: Collection[str] = ()
     min_age: timedelta | None = None
     allow_pth: bool = False
 
@@ -120,23 +130,18 @@ class InstallPolicy:
             "indexes": None if self.indexes is None else _collected("indexes", self.indexes),
             "vcs_hosts": _collected("vcs_hosts", self.vcs_hosts),
             "entry_points": _collected("entry_points", self.entry_points),
-            "scripts": _collected("scripts", self.scripts),
             "find_links": tuple(map(_link, _collected("find_links", self.find_links, os.PathLike))),
         }
         for entry in checked["indexes"] or ():
-            parse_place("indexes", entry, FILE_SCHEMES)
+            check_place("indexes", entry, FILE_SCHEMES)
         for entry in checked["vcs_hosts"]:
-            parse_place("vcs_hosts", entry, _ALL_SCHEMES, credentials=False)
-        if self.min_age is not None and not isinstance(self.min_age, timedelta):
-            raise TypeError("min_age must be a timedelta or None; write timedelta(days=7)")
+            check_place("vcs_hosts", entry, _ALL_SCHEMES, credentials=False)
+        for name, kind in _KINDS.items():
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"{name} must be {type(self).__annotations__[name]}")
         if self.min_age is not None and self.min_age < timedelta(0):
             raise ValueError("min_age must not be negative; write timedelta(days=7)")
-        for name in ("wheels_only", "require_hashes", "isolated", "allow_pth"):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name} must be True or False; write one of them")
         if self.constraints is not None:
-            if not isinstance(self.constraints, (str, os.PathLike)):
-                raise TypeError("constraints must be the path of a file, or None")
             checked["constraints"] = Path(self.constraints).absolute()
         elif self.require_hashes:
             raise ValueError("require_hashes needs constraints=, the file that has the hashes")
@@ -151,12 +156,6 @@ class InstallPolicy:
         """
         return not self._wheel_rules()
 
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """The credentials in ``indexes``, to be removed from output."""
-        urls = self.indexes or ()
-        return tuple(dict.fromkeys(secret for url in urls for secret in secrets_of(url)))
-
     def index_url(self, target: Target | None = None) -> str | None:
         """Return the index to use, with its credentials.
 
@@ -170,12 +169,6 @@ class InstallPolicy:
         if target is not None and target.index_url is not None:
             return target.index_url
         return next((index for index in self.indexes or () if "://" in index), None)
-
-    def newest_upload(self) -> str | None:
-        """Return the time before which releases must be uploaded (ISO 8601), None for no rule."""
-        if self.min_age is None:
-            return None
-        return (datetime.now(UTC) - self.min_age).isoformat(timespec="seconds")
 
     def constraint_lines(self) -> tuple[str, ...]:
         """Return the requirements in ``constraints`` that hold here, without their hashes.
@@ -193,14 +186,11 @@ class InstallPolicy:
         """
         found = [] if target.name is None else [*self._of_name(target.name)]
         if target.index_url is not None:
-            found += self._of_place("indexes", target.index_url)
+            found += self._of_place(target.index_url)
         if target.url is not None:
-            found += self._of_place(
-                "vcs_hosts" if _is_repository(target.url) else "indexes", target.url
-            )
+            found += self._of_place(target.url)
             rules = self._wheel_rules(is_named=target.name is not None)
-            if rules and not _is_wheel(target.url):
-                found.append(_no_wheel(rules[0], target.shown))
+            found += _of_form(rules, target.url, target.shown)
         return tuple(found)
 
     def of_changes(self, changes: Iterable[Change], target_name: str | None) -> tuple[Refusal, ...]:
@@ -215,17 +205,16 @@ class InstallPolicy:
         """
         known = self._constraints()
         found: list[Refusal] = []
-        for change in changes:
-            name = canonical(change.name)
-            if change.after is not None:
-                is_named = change.direct and target_name is not None
-                found += self._of_name(name)
-                found += self._of_form(
-                    change, is_named=is_named and name == canonical(target_name or "")
-                )
-                found += self._of_source(change)
-                own = [line for line in known if canonical(line.requirement.name) == name]
-                found += self._of_constraints(change, change.after, own)
+        for change in (change for change in changes if change.after is not None):
+            shown = f"{change.name} {change.after}"
+            rules = self._wheel_rules(is_named=change.direct and change.name == target_name)
+            if change.source is None:
+                rules = tuple(rule for rule in rules if rule == "wheels_only")
+            found += self._of_name(change.name)
+            found += _of_form(rules, change.source, shown)
+            found += self._of_source(change.source, shown, is_direct=change.direct)
+            own = [line for line in known if canonical(line.requirement.name) == change.name]
+            found += self._of_constraints(change, shown, own)
         return tuple(found)
 
     def of_entry_points(self, changes: Iterable[Change]) -> tuple[Refusal, ...]:
@@ -269,71 +258,62 @@ class InstallPolicy:
             reason = f"{name!r} is not among what the host's policy allows; ask the host to add it"
             yield Refusal(rule="allowed", reason=reason)
 
-    def _of_place(self, rule: str, url: str, *, is_path_free: bool = False) -> Iterator[Refusal]:
+    def _of_place(self, url: str, *, is_path_free: bool = False) -> Iterator[Refusal]:
         """Compare a URL with the entries of ``indexes`` or ``vcs_hosts``; its path may be free."""
+        rule, entries = "indexes", self.indexes or ()
+        if is_repository(url):
+            rule, entries, is_path_free = "vcs_hosts", self.vcs_hosts, False
         shown = repr(masked(url))
         try:
-            address = parse_address(url, _ALL_SCHEMES)
+            parts = check_url(url, _ALL_SCHEMES)
         except ValueError as error:
             yield Refusal(rule=rule, reason=f"{shown} cannot be judged: {error}")
             return
-        if not any(p.has(address, is_path_free=is_path_free) for p in self._places(rule)):
+        if not any(is_within(parts, entry, is_path_free=is_path_free) for entry in entries):
             reason = f"{shown} is in no place that {rule} of the host's policy has; ask the "
-            reason += f"host to add {address.shown_host!r}"
+            reason += f"host to add {parts.netloc.rpartition('@')[2]!r}"
             if is_path_free:
                 reason += ": the host of an index's files has to be in it too"
             yield Refusal(rule=rule, reason=reason)
 
-    def _of_form(self, change: Change, *, is_named: bool) -> Iterator[Refusal]:
-        """Refuse other files than wheels: no option keeps pip from building a direct dependency."""
-        rules = self._wheel_rules(is_named=is_named)
-        if change.source is None:
-            rules = tuple(name for name in rules if name == "wheels_only")
-        if rules and (change.source is None or not _is_wheel(change.source)):
-            yield _no_wheel(rules[0], f"{change.name} {change.after}")
-
-    def _of_source(self, change: Change) -> Iterator[Refusal]:
-        source = change.source
-        if source is not None and _is_repository(source):
-            yield from self._of_place("vcs_hosts", source)
-        elif source is not None and self._is_linked(source):
-            return
-        elif source is not None and (change.direct or self.indexes is not None):
-            # Of a file of an index the host alone is compared: files have paths of their own.
-            yield from self._of_place("indexes", source, is_path_free=not change.direct)
-        elif self.indexes is not None:
-            what = repr(f"{change.name} {change.after}")
-            reason = f"{what} comes from an unknown place; use an installer that reports it"
+    def _of_source(self, source: str | None, shown: str, *, is_direct: bool) -> Iterator[Refusal]:
+        is_bound = is_direct or self.indexes is not None
+        if source is None and self.indexes is not None:
+            reason = f"{shown!r} comes from an unknown place; use an installer that reports it"
             yield Refusal(rule="indexes", reason=reason)
+        elif source is not None and (
+            is_repository(source) or (is_bound and not self._is_linked(source))
+        ):
+            # Of a file of an index the host alone is compared: files have paths of their own.
+            yield from self._of_place(source, is_path_free=not is_direct)
 
     def _is_linked(self, source: str) -> bool:
         """Return whether a file lies in a folder of ``find_links``, or on the host of a page."""
-        links, path = tuple(map(str, self.find_links)), _local_path(source)
-        if path is not None:
-            file = Path(os.path.normpath(path.absolute()))
-            # Installers name the folder as it was given, or with its links followed.
-            folders = (link for link in links if "://" not in link)
-            return any(
-                file.is_relative_to(read(folder))
-                for folder in folders
-                for read in (os.path.normpath, os.path.realpath)
-            )
+        links = tuple(map(str, self.find_links))
         with suppress(ValueError):
-            address = parse_address(source, _ALL_SCHEMES)
-            pages = (parse_place("find_links", x, FILE_SCHEMES) for x in links if "://" in x)
-            return any(page.has(address, is_path_free=True) for page in pages)
+            parts = urlsplit(source)
+            if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+                file = Path(os.path.normpath(unquote(parts.path)))
+                # Installers name the folder as it was given, or with its links followed.
+                return any(
+                    file.is_relative_to(read(link))
+                    for link in links
+                    for read in (os.path.normpath, os.path.realpath)
+                )
+            parts = check_url(source, FILE_SCHEMES)
+            return any(is_within(parts, link, is_path_free=True) for link in links if "://" in link)
         return False
 
     def _of_constraints(
-        self, change: Change, version: str, own: list[Constraint]
+        self, change: Change, shown: str, own: list[Constraint]
     ) -> Iterator[Refusal]:
-        what = f"{change.name} {version}"
+        known = set[str]()
         for line in own:
-            if not accepts(line.requirement, version):
-                reason = f"{what!r} contradicts {masked(line.text)!r} in the constraints"
+            if not accepts(line.requirement, change.after or ""):
+                reason = f"{shown!r} contradicts {masked(line.text)!r} in the constraints"
                 yield Refusal(rule="constraints", reason=reason)
-        exact = (line for line in own if line.is_exact and accepts(line.requirement, version))
-        known = frozenset[str]().union(*(line.hashes for line in exact))
+            elif line.requirement.url or single_version(line.requirement):
+                known |= line.hashes
         if not self.require_hashes or (change.sha256 or "").lower() in known:
             return
         if not known:
@@ -342,40 +322,18 @@ class InstallPolicy:
             fault = "comes without a sha256, so that it cannot be compared"
         else:
             fault = "has a sha256 that is none of those in the constraints"
-        yield Refusal(rule="require_hashes", reason=f"{what!r} {fault}")
-
-    def _places(self, rule: str) -> list[Place]:
-        entries = self.indexes if rule == "indexes" else self.vcs_hosts
-        return [parse_place(rule, entry, _ALL_SCHEMES) for entry in entries or ()]
+        yield Refusal(rule="require_hashes", reason=f"{shown!r} {fault}")
 
     def _constraints(self) -> tuple[Constraint, ...]:
         return () if self.constraints is None else read_constraints(Path(self.constraints))
 
 
-def _is_repository(url: str) -> bool:
-    return "+" in url.partition("://")[0]
-
-
-def _is_wheel(url: str) -> bool:
-    return not _is_repository(url) and re.split("[?#]", url)[0].endswith(".whl")
-
-
-def _no_wheel(rule: str, what: str) -> Refusal:
-    reason = f"{what!r} is no wheel and would have to be built; ask for a version that has one"
-    return Refusal(rule=rule, reason=reason)
-
-
-def _local_path(source: str) -> Path | None:
-    """Return the path of a file on this machine, None for any other source."""
-    from urllib.parse import unquote, urlsplit
-
-    if "://" not in source:
-        return Path(source)
-    with suppress(ValueError):
-        parts = urlsplit(source)
-        if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-            return Path(unquote(parts.path))
-    return None
+def _of_form(rules: Sequence[str], source: str | None, shown: str) -> Iterator[Refusal]:
+    """Refuse other files than wheels: no option keeps pip from building a direct dependency."""
+    address = re.split("[?#]", source or "")[0]
+    if rules and (is_repository(address) or not address.endswith(".whl")):
+        reason = f"{shown!r} is no wheel and would have to be built; ask for a version that has one"
+        yield Refusal(rule=rules[0], reason=reason)
 
 
 def _collected(rule: str, given: object, *kinds: type) -> tuple[Any, ...]:
@@ -401,6 +359,6 @@ def _names(rule: str, given: object) -> frozenset[str]:
 
 def _link(entry: str | os.PathLike[str]) -> str:
     if isinstance(entry, str) and "://" in entry:
-        parse_place("find_links", entry, FILE_SCHEMES, credentials=False)
+        check_place("find_links", entry, FILE_SCHEMES, credentials=False)
         return entry
     return str(Path(entry).absolute())

@@ -7,15 +7,17 @@ dependency specifiers (PEP 508), read with ``packaging``.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from plugreg._support.slugs import canonical
 from plugreg._support.url_secrets import masked, secrets_of, without_credentials
 from plugreg.exceptions import RequirementError
 from plugreg.install.plan import Target
-from plugreg.install.urls import FILE_SCHEMES, REPOSITORY_SCHEMES, Address, parse_address
+from plugreg.install.urls import FILE_SCHEMES, REPOSITORY_SCHEMES, check_url
 
 if TYPE_CHECKING:
+    from packaging.markers import Marker
     from packaging.requirements import Requirement
 
 _LONGEST: Final = 1000
@@ -50,96 +52,81 @@ def parse_target(requirement: object, index_url: object = None) -> Target:
     ``version`` for the versions asked for, ``url`` for both URLs, ``packagename`` for the rest, a
     marker that excludes this interpreter included. The policy is not checked here.
     """
-    asked = _check_string(requirement)
-    index = None if index_url is None else _parse_index(index_url)
+    _require(isinstance(requirement, str), "packagename", "it must be a text; write 'name>=1'")
+    asked = str(requirement)
+    is_url = bool(_URL_ALONE.match(asked))
+    has_version = bool(_NAME_AND_VERSION.match(asked))
+    field = "url" if is_url or _NAME_AND_URL.match(asked) else "packagename"
+    field = "version" if has_version and field != "url" else field
+    plain = asked.replace("\t", " ")
+    is_plain = len(asked) <= _LONGEST and plain.isascii() and plain.isprintable()
+    fault = f"it must be one line of at most {_LONGEST} characters of ASCII, without controls"
+    _require(is_plain and "\\" not in plain, field, f"{fault} and backslashes")
+    if index_url is not None:
+        is_text = isinstance(index_url, str) and len(index_url) <= _LONGEST
+        _require(is_text, "url", f"an index must be a text of at most {_LONGEST} characters")
+        _check_url(str(index_url), FILE_SCHEMES)
+        _require("#" not in str(index_url), "url", "an index has nothing after '#'; leave it out")
     name: str | None = None
     text = url = asked
-    if not _URL_ALONE.match(asked):
+    if is_url:
+        fault = "the URL of a file needs a name before it; write 'name @ https://…'"
+        _require(not asked.startswith(("https://", "http://")), "url", fault)
+        _check_url(asked, REPOSITORY_SCHEMES)
+    else:
         parsed = _parse_requirement(asked)
         name, url, text = parsed.name, parsed.url or "", str(parsed)
-    elif asked.startswith(("https://", "http://")):
-        raise RequirementError(
-            "url", "the URL of a file needs a name before it; write 'name @ https://…'"
-        )
-    else:
-        _address(asked, REPOSITORY_SCHEMES)
     return Target(
         text=text,
         shown=masked(text),
         name=None if name is None else canonical(name),
         line="" if text == name else without_credentials(text),
         url=url or None,
-        index_url=index,
-        secrets=tuple(dict.fromkeys((*secrets_of(url), *secrets_of(index or "")))),
+        index_url=None if index_url is None else str(index_url),
+        secrets=tuple(dict.fromkeys((*secrets_of(url), *secrets_of(str(index_url or ""))))),
     )
 
 
-def _check_string(requirement: object) -> str:
-    """Return a string of a single line in ASCII. Raises RequirementError."""
-    if not isinstance(requirement, str):
-        kind = type(requirement).__name__
-        raise RequirementError("packagename", f"it must be a text, not {kind}; write 'name>=1'")
-    fault, plain = "", requirement.replace("\t", " ")
-    if len(requirement) > _LONGEST:
-        fault = f"{len(requirement)} characters are too many; at most {_LONGEST} are allowed"
-    elif not plain.isascii() or not plain.isprintable() or "\\" in plain:
-        fault = "it must be one line of ASCII, without backslashes and control characters; "
-        fault += "name one distribution"
-    if fault:
-        is_url = _URL_ALONE.match(requirement) or _NAME_AND_URL.match(requirement)
-        has_version = _NAME_AND_VERSION.match(requirement)
-        field = "url" if is_url else "version" if has_version else "packagename"
+def _require(is_right: bool, field: str, fault: str) -> None:
+    if not is_right:
         raise RequirementError(field, fault)
-    return requirement
 
 
-def _parse_index(index_url: object) -> str:
-    if not isinstance(index_url, str) or len(index_url) > _LONGEST:
-        fault = f"an index must be a text of at most {_LONGEST} characters; write 'https://…'"
-        raise RequirementError("url", fault)
-    if _address(index_url, FILE_SCHEMES).egg is not None or "#" in index_url:
-        raise RequirementError("url", "an index has nothing after '#'; leave it out")
-    return index_url
-
-
-def _address(url: str, schemes: tuple[str, ...]) -> Address:
+def _check_url(url: str, schemes: tuple[str, ...]) -> None:
     try:
-        return parse_address(url, schemes)
+        check_url(url, schemes)
     except ValueError as error:
         raise RequirementError("url", str(error)) from None
 
 
 def _parse_requirement(text: str) -> Requirement:
     """Return a requirement that holds here and has the same meaning when it is parsed again."""
-    parsed = _read(text)
+    parsed, head = _read(text), text.partition(";")[0]
     if parsed is None:
-        head = text.partition(";")[0]
-        if _NAME_AND_VERSION.match(head) and _read(head) is None:
-            fault = f"{_excerpt(text)} asks for no version by PEP 440; write 'name>=2'"
-            raise RequirementError("version", fault)
-        fault = f"{_excerpt(text)} is no requirement by PEP 508; write one such as "
-        raise RequirementError("packagename", f"{fault}'shop-discount>=2'")
+        # Credentials could follow such a character.
+        shown = re.split("[:@?/]" if "@" in text else "[:?]", text[:60], maxsplit=1)[0]
+        has_fault = _NAME_AND_VERSION.match(head) and _read(head) is None
+        fault = f"{shown!r} asks for no version by PEP 440; write 'name>=2'"
+        _require(not has_fault, "version", fault)
+        fault = f"{shown!r} is no requirement by PEP 508; write one such as 'shop-discount>=2'"
+        raise RequirementError("packagename", fault)
     for name in (parsed.name, *parsed.extras):
         # packaging takes an underscore at the end for a part of it.
-        if not _WORD.fullmatch(name):
-            fault = f"{name!r} must begin and end with a letter or a digit; correct it"
-            raise RequirementError("packagename", fault)
-    if parsed.url is None and not parsed.specifier and _ARCHIVE.fullmatch(parsed.name):
-        fault = f"{parsed.name!r} is the name of a file, and none may be named here; write "
-        fault += f"'{canonical(parsed.name)}' for a distribution that is called so"
-        raise RequirementError("packagename", fault)
+        fault = f"{name!r} must begin and end with a letter or a digit; correct it"
+        _require(_WORD.fullmatch(name) is not None, "packagename", fault)
+    is_file = not (parsed.url or parsed.specifier) and _ARCHIVE.fullmatch(parsed.name)
+    fault = f"{parsed.name!r} is the name of a file, and none may be named here; write "
+    fault += f"'{canonical(parsed.name)}' for a distribution that is called so"
+    _require(not is_file, "packagename", fault)
     for clause in parsed.specifier:
         # It would be compared as a string.
-        if clause.operator == "===" and _read(f"x=={clause.version}") is None:
-            fault = f"'===' of {parsed.name!r} needs a version by PEP 440; use '=='"
-            raise RequirementError("version", fault)
+        is_version = clause.operator != "===" or _read(f"x=={clause.version}") is not None
+        fault = f"'===' of {parsed.name!r} needs a version by PEP 440; use '=='"
+        _require(is_version, "version", fault)
     if parsed.marker is not None:
-        _check_marker(parsed, text.partition(";")[2])
+        _check_marker(parsed.marker, parsed.name, text.partition(";")[2])
     if parsed.url is not None:
-        egg = _address(parsed.url, (*FILE_SCHEMES, *REPOSITORY_SCHEMES)).egg
-        if egg is not None and canonical(egg) != canonical(parsed.name):
-            fault = f"#egg={egg} is another name than {parsed.name!r}; leave it out"
-            raise RequirementError("url", fault)
+        _check_url(parsed.url, (*FILE_SCHEMES, *REPOSITORY_SCHEMES))
     return parsed
 
 
@@ -152,25 +139,13 @@ def _read(text: str) -> Requirement | None:
         return None
 
 
-def _check_marker(parsed: Requirement, text: str) -> None:
-    fault = ""
-    quoted = [single or double for single, double in _QUOTED.findall(text)]
-    if not all(map(_MARKER_TEXT.fullmatch, quoted)):
-        fault = (
-            "may compare only with words of letters, digits and any of '.+*,-' within; change it"
-        )
-    else:
-        try:
-            if parsed.marker is not None and not parsed.marker.evaluate():
-                fault = "excludes this interpreter; leave it out"
-        except (ValueError, KeyError, RecursionError):
-            fault = "compares what cannot be; correct it"
-    if fault:
-        raise RequirementError("packagename", f"the marker of {parsed.name!r} {fault}")
-
-
-def _excerpt(text: str) -> str:
-    """Return the beginning of a string in quotes, up to where credentials could follow."""
-    ends = "[:@?/]" if "@" in text else "[:?]"
-    shown = re.split(ends, text[:60], maxsplit=1)[0]
-    return repr(shown if shown == text else f"{shown}…")
+def _check_marker(marker: Marker, name: str, text: str) -> None:
+    holds = False
+    quoted = (single or double for single, double in _QUOTED.findall(text))
+    if all(map(_MARKER_TEXT.fullmatch, quoted)):
+        # It may compare what has no order, or an unknown variable.
+        with suppress(ValueError, LookupError, RecursionError):
+            holds = marker.evaluate()
+    fault = f"the marker of {name!r} does not hold in this interpreter, or has other text in quotes"
+    fault += " than words of letters, digits and any of '.+*,-' within; leave it out"
+    _require(holds, "packagename", fault)

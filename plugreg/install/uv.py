@@ -70,8 +70,6 @@ class UvInstaller(CommandInstaller):
     def _variables(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
         # A file that is a link to uv's cache would be changed there too, for all environments.
         given = {"UV_LINK_MODE": "copy", "UV_NO_VERIFY_HASHES": "0"}
-        # A build runs foreign code, which must not see credentials for publishing.
-        given |= {"UV_PUBLISH_TOKEN": "", "UV_PUBLISH_PASSWORD": ""}
         if index_url is not None:
             # Others would be looked at first, and a name that they have is not looked for further.
             given |= {"UV_DEFAULT_INDEX": index_url, "UV_INDEX": "", "UV_EXTRA_INDEX_URL": ""}
@@ -138,8 +136,7 @@ class UvInstaller(CommandInstaller):
     def _run(self, work: Work, verb: str, *arguments: str) -> str:
         no_index = ("--no-index",) if self.policy.indexes == () else ()
         options = ("--python", sys.executable, *no_index)
-        done = work.run(self._path(work.host), "pip", verb, *options, *arguments)
-        return self._check(done, is_alone="--no-deps" in arguments)
+        return self._call(work, self._path(work.host), "pip", verb, *options, *arguments)
 
 
 def _pin(found: Distribution) -> Pin:

@@ -8,22 +8,19 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from plugreg._support.command import Completed, last_lines, run
-from plugreg._support.url_secrets import masked, masker, without_credentials
+from plugreg._support.url_secrets import masked, without_credentials
 from plugreg.exceptions import InstallError
 from plugreg.install.distributions import Distribution
-from plugreg.install.exceptions import InstallTimeoutError, PythonMismatchError
+from plugreg.install.exceptions import PythonMismatchError
 from plugreg.install.installer import Progress
 from plugreg.install.plan import Pin
 from plugreg.install.sources import pinned_url
-from plugreg.install.urls import FILE_SCHEMES, REPOSITORY_SCHEMES, parse_address
+from plugreg.install.urls import FILE_SCHEMES, REPOSITORY_SCHEMES, check_url
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
-
-_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,30 +31,12 @@ class Work:
     host: Mapping[str, Distribution]
     environment: Mapping[str, str]
     secrets: tuple[str, ...]
-    timeout: float
     progress: Progress | None = None
 
     @property
     def installed(self) -> Path:
         """The folder with the metadata of distributions that count as installed."""
         return self.folder / "installed"
-
-    def run(self, *arguments: str, code: str | None = None) -> Completed:
-        """Run a command, or Python code, in the folder. Raises InstallTimeoutError."""
-        done = run(
-            arguments,
-            code=code,
-            timeout=self.timeout,
-            environment=self.environment,
-            folder=self.folder,
-            mask=masker(self.secrets),
-            listen=self.progress,
-        )
-        if done.code is None:
-            reason = f"the installer took more than {self.timeout:g} seconds and was ended"
-            reasons = [reason, *last_lines(done.output.splitlines())]
-            raise InstallTimeoutError(reasons, self.timeout)
-        return done
 
     def file(self, name: str, lines: Iterable[str]) -> str:
         """Write requirements into a file that nobody else may read; return its name."""
@@ -69,7 +48,7 @@ class Work:
 
 def as_url(place: str) -> str:
     """Return a folder of ``find_links`` as a URL."""
-    return place if "://" in place else Path(place).absolute().as_uri()
+    return place if "://" in place else Path(place).as_uri()
 
 
 def merge(source: Path, folder: Path) -> None:
@@ -84,18 +63,12 @@ def merge(source: Path, folder: Path) -> None:
 
 def is_valid(found: Distribution) -> bool:
     """Return whether it can be named in a requirement, by PEP 508 and PEP 440."""
+    from packaging.utils import is_normalized_name
     from packaging.version import InvalidVersion, Version
 
     with suppress(InvalidVersion):
-        Version(found.version)
-        return _NAME.fullmatch(found.name) is not None
+        return bool(Version(found.version)) and is_normalized_name(found.name)
     return False
-
-
-def single_version(requirement: Requirement) -> str | None:
-    """Return the only version that a requirement accepts, None if there are more."""
-    versions = [clause.version for clause in requirement.specifier if clause.operator == "=="]
-    return next((version for version in versions if not version.endswith(".*")), None)
 
 
 def line_of(requirement: Requirement) -> str:
@@ -109,7 +82,7 @@ def line_of(requirement: Requirement) -> str:
     """
     if requirement.url:
         try:
-            parse_address(requirement.url, (*FILE_SCHEMES, *REPOSITORY_SCHEMES))
+            check_url(requirement.url, (*FILE_SCHEMES, *REPOSITORY_SCHEMES))
         except ValueError as error:
             raise InstallError([f"the URL of {requirement.name!r}: {error}"]) from None
     elif "$" in str(requirement.specifier):

@@ -21,10 +21,8 @@ from plugreg.install.exceptions import (
     PythonMismatchError,
 )
 from plugreg.install.installer import Release
-from plugreg.install.pip import PipInstaller
 from plugreg.install.plan import Pin, pin_of
 from plugreg.install.requirements import parse_target
-from plugreg.install.uv import UvInstaller
 
 PLUGIN = {"entry_points": {"shop.plugins": {"tea": "shop_tea:Tea"}}}
 
@@ -382,9 +380,7 @@ class TestStaging:
         assert stage(driver(), tmp_path / "next", "shop-tea") == {"shop-tea": "1.0"}
         assert mark.exists()
 
-    def test_a_build_that_fails_is_its_own_error(
-        self, driver, index, make_sdist, tmp_path
-    ) -> None:
+    def test_a_build_that_fails_is_its_own_error(self, driver, index, make_sdist, tmp_path) -> None:
         """So that nobody looks for the fault elsewhere."""
         make_sdist(index.folder, "shop-tea", "1.0", build_step="raise SystemExit(3)")
         with pytest.raises(BuildFailedError):
@@ -393,9 +389,8 @@ class TestStaging:
     def test_a_command_has_a_time(self, driver, index, make_sdist, tmp_path) -> None:
         """One that takes longer is ended, with all that it has started."""
         make_sdist(index.folder, "shop-tea", "1.0", build_step="import time; time.sleep(600)")
-        with pytest.raises(InstallTimeoutError) as caught:
+        with pytest.raises(InstallTimeoutError, match="more than 5 seconds"):
             stage(driver(timeout=5), tmp_path / "next", "shop-tea")
-        assert caught.value.seconds == 5
 
 
 def _rewrite(wheel: Path, files: dict[str, bytes]) -> None:
@@ -491,12 +486,3 @@ class TestLatest:
         """An empty answer would mean that nothing is known."""
         with pytest.raises(InstallError):
             driver(indexes=["http://127.0.0.1:1/simple/"]).latest({"shop-tea": "1.0"})
-
-
-@pytest.mark.parametrize("kind", [PipInstaller, UvInstaller])
-@pytest.mark.parametrize("given", [None, ""])
-def test_an_environment_is_required(kind, given) -> None:
-    """The error says what to write."""
-    with pytest.raises(InstallError) as caught:
-        kind(environment=given)
-    assert f"{kind.__name__}(environment='plugins.d')" in str(caught.value)

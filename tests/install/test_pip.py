@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-import sysconfig
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,11 @@ from plugreg.install.requirements import parse_target
 
 
 @pytest.fixture
-def pip(make_driver) -> Any:
-    """Return a function that resolves with pip, and returns versions or the error."""
+def pip(make_driver, tmp_path) -> Any:
+    """Return a function that resolves and stages with pip, and returns versions or the error."""
 
     def resolve(*requirements: str, **options: Any) -> dict[str, str]:
-        folder = options.pop("folder", None)
+        folder = options.pop("folder", None) or Path(tempfile.mkdtemp(dir=tmp_path))
         installer = make_driver("pip", **options)
         targets = [parse_target(requirement) for requirement in requirements]
         return {pin.name: pin.version for pin in installer.resolve(targets, folder=folder)}
@@ -34,6 +33,7 @@ def pip(make_driver) -> Any:
 
 def test_each_cause_has_its_error(pip, index, make_wheel, make_sdist) -> None:
     """The reasons are pip's own last words."""
+    make_wheel(index.folder, "shop-bun", "1.0")
     make_wheel(index.folder, "shop-tea", "1.0")
     make_wheel(index.folder, "shop-tea", "2.0", requires_python=">=3.99")
     make_wheel(index.folder, "shop-new", "1.0", requires_python="<3")
@@ -41,7 +41,7 @@ def test_each_cause_has_its_error(pip, index, make_wheel, make_sdist) -> None:
     make_sdist(index.folder, "shop-large", "1.0", build_step=full)
     expected = {
         "nothing": ("InstallError", "No matching distribution found for nothing"),
-        "shop-tea==9": ("InstallError", "(from versions: 1.0)"),
+        "shop-bun==9": ("InstallError", "(from versions: 1.0)"),
         "shop-tea>=2": ("PythonMismatchError", "2.0 Requires-Python >=3.99"),
         "shop-new": ("PythonMismatchError", "1.0 Requires-Python <3"),
         "shop-large": ("InstallSpaceError", "No space left on device"),
@@ -58,7 +58,7 @@ def test_each_cause_has_its_error(pip, index, make_wheel, make_sdist) -> None:
     ("version", "policy", "remedy"),
     [
         (None, {}, "run: python -m ensurepip"),
-        ("22.1", {}, "22.2 at least is needed"),
+        ("22.3", {}, "23.0 at least is needed"),
         ("25.3", {"min_age": "P7D"}, "26.0 at least is needed"),
     ],
 )
@@ -264,25 +264,3 @@ def test_the_host_environment_is_not_on_the_path_of_pip(pip, index, make_sdist, 
 
     site = {os.path.realpath(path) for path in sys.path if path.endswith("site-packages")}
     assert not site & {os.path.realpath(path) for path in seen.read_text().splitlines()}
-
-
-_SAME_FOLDERS = """
-import sys
-import sysconfig
-from pathlib import Path
-from pip._internal.locations import get_scheme
-from plugreg.install.pip import _libraries
-scheme = get_scheme("shop-tea", prefix="/p")
-sys.exit({Path(scheme.purelib), Path(scheme.platlib)} != set(_libraries(Path("/p"))))
-"""
-
-
-@pytest.mark.parametrize("python", [sys.executable, "/usr/bin/python3"])
-def test_modules_are_looked_for_where_pip_puts_them(python: str) -> None:
-    """Systems have layouts of their own, as Debian has, whose Python may be the host's."""
-    is_new = [python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
-    if not Path(python).exists() or subprocess.run(is_new).returncode:
-        pytest.skip("there is no such Python")
-    path = [str(Path(__file__).parents[2]), sysconfig.get_path("purelib")]
-    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
-    subprocess.run([python, "-c", _SAME_FOLDERS], env=variables, check=True)

@@ -487,7 +487,7 @@ class TestAccepted:
             "https://example.org/shop_tea-1.0-py3-none-any.whl",
             "https://example.org:8443/a/-/b/shop-tea-1.0%2Bus.tar.gz#sha256=" + HASH,
             "https://example.org/My%20Files/x.whl?raw",
-            "https://example.org/x.zip#subdirectory=a/b&egg=shop.tea",
+            "https://example.org/x.zip#subdirectory=a/b&sha256=" + HASH,
             "http://localhost/x.whl",
             "http://127.0.0.1:8000/x.whl",
             "http://127.1.2.3/x.whl",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -48,14 +49,17 @@ def tea(index, make_wheel) -> Any:
 
 
 @pytest.fixture
-def wrap(tmp_path: Path, uv_path) -> Any:
-    """Return a function that makes a program of the shell, which has uv's path in ``$UV``."""
+def wrap(tmp_path: Path, uv_path, monkeypatch) -> Any:
+    """Return a function that puts a program of the shell in the place of uv.
 
-    def make(script: str) -> str:
+    It has uv's path in ``$UV``.
+    """
+
+    def make(script: str) -> None:
         wrapper = tmp_path / "uv-wrapper"
         wrapper.write_text(f"#!/bin/sh\nUV={shlex.quote(uv_path)}\n{script}\n")
         wrapper.chmod(0o700)
-        return str(wrapper)
+        monkeypatch.setattr(UvInstaller, "_path", lambda self, host: str(wrapper))
 
     return make
 
@@ -150,25 +154,24 @@ class TestErrors:
 
         assert not ran.exists()
 
-    @pytest.mark.parametrize("given", ["/nowhere/uv", None])
-    def test_no_uv(self, tmp_path, given, monkeypatch) -> None:
+    def test_no_uv(self, tmp_path, monkeypatch) -> None:
         """The error says how to get it, before anything else."""
         monkeypatch.setenv("PATH", str(tmp_path))
         with pytest.raises(InstallerMissingError, match="pip install uv"):
-            UvInstaller(environment=tmp_path, uv=given)._check_program({})
+            UvInstaller(environment=tmp_path)._check_program({})
 
     @pytest.mark.parametrize("version", ["0.12.24", "0.4"])
     def test_an_old_uv(self, tmp_path, version, wrap) -> None:
         """The error says how to get a newer one."""
-        uv = wrap(f'echo "uv {version} (abc 2025-01-01)"')
+        wrap(f'echo "uv {version} (abc 2025-01-01)"')
         with pytest.raises(InstallerMissingError, match=f"uv {version} is too old; 0.13 at least"):
-            UvInstaller(environment=tmp_path, uv=uv)._check_program({})
+            UvInstaller(environment=tmp_path)._check_program({})
 
     def test_what_is_no_uv(self, tmp_path, wrap) -> None:
         """A program that prints no version is not used; it is named."""
-        uv = wrap("echo something else")
+        wrap("echo something else")
         with pytest.raises(InstallerMissingError, match="uv-wrapper"):
-            UvInstaller(environment=tmp_path, uv=uv)._check_program({})
+            UvInstaller(environment=tmp_path)._check_program({})
 
     @pytest.mark.parametrize("how", ["package", "path"])
     def test_uv_is_found(self, tmp_path, uv_path, how, monkeypatch) -> None:
@@ -179,11 +182,10 @@ class TestErrors:
         programs = tmp_path / "bin"
         programs.mkdir()
         (programs / "uv").symlink_to(uv_path)
-        metadata = tmp_path / "site" / "uv-9.dist-info"
-        metadata.mkdir(parents=True)
-        (metadata / "RECORD").write_text("uv/__init__.py,,\n../bin/uv,,\n")
         monkeypatch.setenv("PATH", str(tmp_path if how == "package" else programs))
-        host = {"uv": Distribution(name="uv", version="9", path=metadata)}
+        if how == "package":
+            monkeypatch.setattr(sysconfig, "get_path", lambda name: str(programs))
+        host = {"uv": Distribution(name="uv", version="9", path=tmp_path)}
         installer = UvInstaller(environment=tmp_path)
 
         assert installer._path(host if how == "package" else {}) == str(programs / "uv")
@@ -255,8 +257,8 @@ class TestCredentials:
         installer = UvInstaller(
             environment=tmp_path / "plugins.d",
             policy=InstallPolicy(indexes=[index.url]),
-            uv=wrap(f'echo "$@" >> {shlex.quote(str(log))}\nexec "$UV" "$@"'),
         )
+        wrap(f'echo "$@" >> {shlex.quote(str(log))}\nexec "$UV" "$@"')
         pins = installer.resolve([parse_target("shop-tea")])
         with pytest.raises(InstallError) as caught:
             installer.resolve([parse_target("nowhere")])
@@ -270,11 +272,11 @@ class TestCredentials:
         """Output of uv, or of a program that it starts, does not show them."""
         url = f"{LOGIN[0]}:{LOGIN[1]}@127.0.0.1:1"
         monkeypatch.setenv(name, url if name == "HTTP_PROXY" else LOGIN[1])
-        uv = wrap(
+        wrap(
             'if [ "$1" = --version ]; then exec "$UV" "$@"; fi\n'
             f'echo "${name} is not known"; exit 2'
         )
-        installer = UvInstaller(environment=tmp_path / "plugins.d", uv=uv)
+        installer = UvInstaller(environment=tmp_path / "plugins.d")
         with pytest.raises(InstallError, match="is not known") as caught:
             installer.resolve([parse_target("shop-tea")])
 
