@@ -12,14 +12,14 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from plugreg._support.command import Completed, last_lines, run
 from plugreg._support.slugs import canonical
-from plugreg._support.url_secrets import masked, masker
+from plugreg._support.url_secrets import masked, masker, without_credentials
 from plugreg.exceptions import InstallError
 from plugreg.install.constraints import accepts, single_version
 from plugreg.install.disk import disk_errors
@@ -27,7 +27,6 @@ from plugreg.install.distributions import Distribution, distributions, host_dist
 from plugreg.install.exceptions import (
     BuildFailedError,
     InstallConflictError,
-    InstallerMissingError,
     InstallPermissionError,
     InstallSpaceError,
     InstallTimeoutError,
@@ -36,17 +35,8 @@ from plugreg.install.exceptions import (
 from plugreg.install.installer import Progress, Release
 from plugreg.install.plan import Pin, Target, pin_of
 from plugreg.install.policy import InstallPolicy
-from plugreg.install.sources import pinned_url
+from plugreg.install.sources import exact_line, line_of, pinned_url
 from plugreg.install.variables import credentials_in, variables, with_netrc
-from plugreg.install.work import (
-    Work,
-    check_python,
-    exact_line,
-    hide_credentials,
-    is_valid,
-    line_of,
-    merge,
-)
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -75,6 +65,29 @@ threads."""
 _UNREACHABLE: Final = re.compile(r"Could not fetch URL (?!\S+ 404 Client Error)(.*) - skipping")
 _EARLIEST: Final = "0.dev0"
 """A version that any release is newer than."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """Temporary folder, variables and secrets of a call, and the host's distributions."""
+
+    folder: Path
+    host: Mapping[str, Distribution]
+    environment: Mapping[str, str]
+    secrets: tuple[str, ...]
+    progress: Progress | None = None
+
+    @property
+    def installed(self) -> Path:
+        """The folder with the metadata of distributions that count as installed."""
+        return self.folder / "installed"
+
+    def file(self, name: str, lines: Iterable[str]) -> str:
+        """Write requirements into a file that nobody else may read; return its name."""
+        path = self.folder / name
+        path.touch(mode=0o600)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        return name
 
 
 class CommandInstaller(ABC):
@@ -165,7 +178,7 @@ class CommandInstaller(ABC):
             # Installed distributions are required as well, so that their requirements are checked.
             there = [requirement for requirement in kept if canonical(requirement.name) in others]
             lines = [line_of(requirement) for requirement in (*asked.values(), *there)]
-            pinned = [f"{n}=={found.version}" for n, found in host.items() if is_valid(found)]
+            pinned = [f"{n}=={found.version}" for n, found in host.items() if _is_valid(found)]
             try:
                 bound = [*limits, *(line_of(r) for r in kept if r not in there), *pinned]
                 pins = self._solve(work, lines, bound)
@@ -218,10 +231,6 @@ class CommandInstaller(ABC):
     # -- the program -------------------------------------------------------------------------
 
     @abstractmethod
-    def _check_program(self, host: Mapping[str, Distribution]) -> None:
-        """Raise InstallerMissingError if the program is missing or too old."""
-
-    @abstractmethod
     def _variables(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
         """Return the program's environment variables for an index and *links*."""
 
@@ -243,14 +252,6 @@ class CommandInstaller(ABC):
     @abstractmethod
     def _list(self, work: Work) -> str:
         """Return the output of a list (JSON) of installed distributions with later releases."""
-
-    def _check_version(self, version: str, oldest: str) -> None:
-        from packaging.version import Version
-
-        if Version(version) < Version(oldest):
-            reason = f"{self.program} {version} is too old; {oldest} at least is needed, run: "
-            reason += f"python -m pip install --upgrade {self.program}"
-            raise InstallerMissingError([reason])
 
     @property
     def _wheels(self) -> tuple[str, ...]:
@@ -306,7 +307,6 @@ class CommandInstaller(ABC):
 
         policy = self.policy
         host = host_distributions(self.environment)
-        self._check_program(host)
         # The leftovers of an installer that is ended go with the folder, and those of a host that
         # is killed with the folder that contains it.
         with (
@@ -322,7 +322,9 @@ class CommandInstaller(ABC):
             given |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "submodule.active"}
             given |= {"GIT_CONFIG_VALUE_0": ":(literal).git"}
             index_url = policy.index_url(next((t for t in targets if t.index_url), None))
-            given |= self._variables(index_url, [os.fspath(path) for path in policy.find_links])
+            places = map(str, policy.find_links)
+            links = [place if "://" in place else Path(place).as_uri() for place in places]
+            given |= self._variables(index_url, links)
             environment = variables(self.own_variables, given, isolated=policy.isolated)
             own = (secret for target in targets for secret in target.secrets)
             yield Work(
@@ -353,7 +355,7 @@ class CommandInstaller(ABC):
         """
         from packaging.requirements import InvalidRequirement, Requirement
 
-        for found in filter(is_valid, installed):
+        for found in filter(_is_valid, installed):
             is_host = found.name in host
             lines = ["Metadata-Version: 2.1", f"Name: {found.name}", f"Version: {found.version}"]
             lines += [f"Provides-Extra: {extra}" for extra in found.extras]
@@ -385,15 +387,15 @@ class CommandInstaller(ABC):
             some = [line for line in lines if (" --hash=" in line) is (name == "hashed")]
             if some:
                 self._unpack(work, some, work.folder / name)
-                merge(work.folder / name, folder)
+                _merge(work.folder / name, folder)
         there = distributions(folder)
         missing = ", ".join(repr(pin.name) for pin in pins if pin.name not in there)
         if missing:
             reason = f"{self.program} has not installed {missing} into {str(folder)!r}; remove "
             raise InstallError([f"{reason}options on where to install from its configuration"])
         for found in there.values():
-            check_python(found)
-            hide_credentials(found)
+            _check_python(found)
+            _hide_credentials(found)
 
     def _yanked(self, work: Work, lines: Sequence[str]) -> dict[str, str]:
         """Return why exact requirements were withdrawn, by name."""
@@ -451,3 +453,53 @@ class CommandInstaller(ABC):
                 for line in required(parent, requirement.extras)
             ]
         return InstallConflictError(reasons)
+
+
+def _is_valid(found: Distribution) -> bool:
+    """Return whether it can be named in a requirement, by PEP 508 and PEP 440."""
+    from packaging.utils import is_normalized_name
+    from packaging.version import InvalidVersion, Version
+
+    with suppress(InvalidVersion):
+        return bool(Version(found.version)) and is_normalized_name(found.name)
+    return False
+
+
+def _merge(source: Path, folder: Path) -> None:
+    """Move the content of a folder into another one, which may have some of its folders."""
+    for path in source.iterdir():
+        target = folder / path.name
+        if path.is_dir() and target.is_dir():
+            _merge(path, target)
+        else:
+            path.replace(target)
+
+
+def _check_python(found: Distribution) -> None:
+    """Raise PythonMismatchError if a distribution is not for this interpreter.
+
+    uv ignores an upper bound of ``Requires-Python``, pip does not.
+    """
+    import platform
+    from email import message_from_string
+
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    wanted = message_from_string(found.text("METADATA")).get("Requires-Python", "")
+    version = platform.python_version()
+    with suppress(InvalidSpecifier):
+        if not SpecifierSet(wanted).contains(version, prereleases=True):
+            reason = f"{found.name} {found.version} requires Python {wanted!r}, and this is "
+            raise PythonMismatchError([f"{reason}{version}"])
+
+
+def _hide_credentials(found: Distribution) -> None:
+    """Remove the record of the URL that a staged distribution has come from, if it has any."""
+    name = f"{found.path.name}/direct_url.json"
+    url = str(json.loads(found.text("direct_url.json") or "{}").get("url", ""))
+    if url != without_credentials(url):
+        record = found.path / "RECORD"
+        text = record.read_text("utf-8", "surrogateescape")
+        text = re.sub(rf'^"?{re.escape(name)}"?,.*\n?', "", text, flags=re.MULTILINE)
+        record.write_text(text, "utf-8", "surrogateescape", "")
+        (found.folder / name).unlink()

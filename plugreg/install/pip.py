@@ -10,17 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from plugreg.install.commands import CommandInstaller
-from plugreg.install.distributions import Distribution
+from plugreg.install.commands import CommandInstaller, Work
 from plugreg.install.exceptions import InstallerMissingError
 from plugreg.install.plan import Pin
 from plugreg.install.sources import pin_from
-from plugreg.install.work import Work, as_url
-
-_OLDEST: Final = "23.0"
-"""First version of pip that reports the hashes of distributions as PEP 610 says."""
-_OLDEST_WITH_AGE: Final = "26.0"
-"""First version of pip that can leave out young releases."""
 
 # The modules of pip, and nothing else that lies beside them. Only the metadata in the folder count
 # as installed; for the layout of a prefix, pip is in the environment of the host.
@@ -75,13 +68,6 @@ class PipInstaller(CommandInstaller):
         r"yanked version: '(\S+)' candidate .*\nReason for being yanked: (?:<none given>)?(.*)"
     )
 
-    def _check_program(self, host: Mapping[str, Distribution]) -> None:
-        if "pip" not in host:
-            reason = f"pip is not installed for {sys.executable!r}; run: python -m ensurepip"
-            raise InstallerMissingError([reason])
-        oldest = _OLDEST if self.policy.min_age is None else _OLDEST_WITH_AGE
-        self._check_version(host["pip"].version, oldest)
-
     def _variables(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
         # An empty variable leaves the word to pip.conf, but a blank is an empty list.
         given = {"PIP_USER": "0", "PIP_ROOT_USER_ACTION": "ignore"}
@@ -91,7 +77,7 @@ class PipInstaller(CommandInstaller):
             given |= {"PIP_INDEX_URL": index_url, "PIP_EXTRA_INDEX_URL": " "}
         if links:
             # pip splits them at blanks, which no URL has.
-            given["PIP_FIND_LINKS"] = " ".join(map(as_url, links))
+            given["PIP_FIND_LINKS"] = " ".join(links)
         if self.policy.isolated:
             given["PIP_CONFIG_FILE"] = os.devnull
         return given
@@ -136,6 +122,9 @@ class PipInstaller(CommandInstaller):
         return self._run(work, "install", *words, *self._wheels, *options)
 
     def _run(self, work: Work, *arguments: str) -> str:
+        if "pip" not in work.host:
+            reason = f"pip is not installed for {sys.executable!r}; run: python -m ensurepip"
+            raise InstallerMissingError([reason])
         common = ("--disable-pip-version-check", "--no-input", "--no-color")
         where = (work.host["pip"].folder / "pip", work.installed, sys.prefix, sys.exec_prefix)
         return self._call(work, *map(str, where), *common, *arguments, code=_RUN_PIP)

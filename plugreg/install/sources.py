@@ -1,15 +1,20 @@
-"""Where distributions come from: records of PEP 610, and URLs that return the same files."""
+"""Where distributions come from: records of PEP 610, and the lines that get the same files."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._support.slugs import canonical
 from plugreg._support.url_secrets import masked
+from plugreg.exceptions import InstallError
 from plugreg.install.plan import Pin
+from plugreg.install.urls import FILE_SCHEMES, REPOSITORY_SCHEMES, check_url
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 _LOGIN: Final = re.compile(r"://[^\s/?#]*@")
 _REPOSITORY: Final = re.compile(r"(\w+\+\w+://[^/]*/[^#]*?)(?:@[^@#]*)?(#.*)?")
@@ -59,3 +64,38 @@ def pinned_url(url: str, source: str) -> str:
     commit = source.partition("#")[0].rpartition("@")[2]
     found = _REPOSITORY.fullmatch(url)
     return f"{found[1]}@{commit}{found[2] or ''}" if found else url
+
+
+def line_of(requirement: Requirement) -> str:
+    """Return a requirement as a line that programs read as nothing else.
+
+    Its marker is left out, which must hold: programs split it at blanks and look for options.
+
+    Raises:
+        InstallError: If it has a URL that no requirement may have, such as one with a variable,
+            which programs would replace.
+    """
+    if requirement.url:
+        try:
+            check_url(requirement.url, (*FILE_SCHEMES, *REPOSITORY_SCHEMES))
+        except ValueError as error:
+            raise InstallError([f"the URL of {requirement.name!r}: {error}"]) from None
+    elif "$" in str(requirement.specifier):
+        raise InstallError([f"the version of {requirement.name!r} is none by PEP 440"])
+    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+    where = f" @ {requirement.url}" if requirement.url else requirement.specifier
+    return f"{requirement.name}{extras}{where}"
+
+
+def exact_line(pin: Pin, url: str | None = None) -> str:
+    """Return the requirement of exactly a pin, with its hash if known, from the URL asked for."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    source = pin.source or ""
+    where = f" @ {pinned_url(url, source) if url else source}" if pin.direct else f"=={pin.version}"
+    try:
+        line = line_of(Requirement(f"{pin.name}{where}"))
+    except InvalidRequirement:
+        shown = masked(f"{pin.name}{where}")
+        raise InstallError([f"{shown!r} cannot be installed: it is no version"]) from None
+    return line if pin.sha256 is None else f"{line} --hash=sha256:{pin.sha256}"

@@ -10,21 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from plugreg._support.command import run
 from plugreg._support.slugs import canonical
 from plugreg.install import pylock
-from plugreg.install.commands import CommandInstaller
+from plugreg.install.commands import CommandInstaller, Work
 from plugreg.install.distributions import Distribution, distributions
 from plugreg.install.exceptions import InstallerMissingError
 from plugreg.install.plan import Pin
-from plugreg.install.sources import pin_from
-from plugreg.install.variables import commands_path, variables
-from plugreg.install.work import Work, as_url, exact_line
-
-_OLDEST: Final = "0.13"
-"""The first uv whose RECORD lists exactly the unpacked files."""
-
-_VERSION: Final = re.compile(r"uv (\d+(?:\.\d+)+)")
+from plugreg.install.sources import exact_line, pin_from
+from plugreg.install.variables import commands_path
 
 _VARIABLES: Final = (
     *("INDEX", "DEFAULT_INDEX", "INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "INDEX_STRATEGY"),
@@ -40,8 +33,8 @@ _VARIABLES: Final = (
 class UvInstaller(CommandInstaller):
     """Installs with uv, 0.13 at least, for the interpreter of the host.
 
-    Creating an installer runs nothing. Older versions of uv copy the RECORD of a wheel as it is;
-    files missing in it would belong to no distribution.
+    Creating an installer runs nothing. Older versions of uv copy the RECORD of a wheel as it is; a
+    wheel with files that are missing in it is refused then.
 
     Unless the policy is ``isolated``, uv's own configuration applies: the variables ``UV_*`` for
     network, indexes and cache, and ``uv.toml`` of the user and the system. pip's configuration
@@ -56,30 +49,18 @@ class UvInstaller(CommandInstaller):
     netrc_variables = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
     yanked = re.compile(r"`([^`=]+)==[^`]*` is yanked(?: \(reason: \"(.*)\"\))?")
 
-    def _check_program(self, host: Mapping[str, Distribution]) -> None:
-        completed = run(
-            (self._path(host), "--version"),
-            timeout=self._timeout,
-            environment=variables(self.own_variables, {"UV_NO_CONFIG": "1"}, isolated=True),
-        )
-        found = _VERSION.match(completed.output)
-        if found is None:
-            raise InstallerMissingError([f"{self._path(host)!r} does not print its version as uv"])
-        self._check_version(found[1], _OLDEST)
-
     def _variables(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
         # A file that is a link to uv's cache would be changed there too, for all environments.
         given = {"UV_LINK_MODE": "copy", "UV_NO_VERIFY_HASHES": "0"}
-        if index_url is not None:
-            # Others would be looked at first, and a name that they have is not looked for further.
-            given |= {"UV_DEFAULT_INDEX": index_url, "UV_INDEX": "", "UV_EXTRA_INDEX_URL": ""}
         if self.policy.indexes == ():
             # A file of the configuration may name folders of wheels as well.
-            given |= dict.fromkeys(("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_FIND_LINKS"), "")
-            given |= dict.fromkeys(("UV_INDEX", "UV_EXTRA_INDEX_URL"), "")
+            given |= {"UV_INDEX_URL": "", "UV_FIND_LINKS": ""}
+        if index_url is not None or self.policy.indexes == ():
+            # Others would be looked at first, and a name that they have is not looked for further.
+            given |= {"UV_DEFAULT_INDEX": index_url or "", "UV_INDEX": "", "UV_EXTRA_INDEX_URL": ""}
         if links:
             # uv splits them at commas.
-            given["UV_FIND_LINKS"] = ",".join(as_url(link).replace(",", "%2C") for link in links)
+            given["UV_FIND_LINKS"] = ",".join(link.replace(",", "%2C") for link in links)
         if self.policy.isolated or self.policy.indexes == ():
             given["UV_NO_CONFIG"] = "1"
         return given

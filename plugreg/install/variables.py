@@ -13,9 +13,8 @@ from plugreg._support.url_secrets import secrets_of
 
 _PASSED: Final = re.compile(
     "HOME|USERPROFILE|LANG|SYSTEMROOT|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE"
-    "|HTTP_PROXY|HTTPS_PROXY|NO_PROXY"
+    "|HTTP_PROXY|HTTPS_PROXY|NO_PROXY|(?:LC|XDG)_.*"
 )
-_PASSED_GROUPS: Final = ("LC_", "XDG_")
 # Readers of the file take the part before the first colon for the host.
 _LOGIN: Final = re.compile(r"([a-z][a-z0-9+.-]*://)([^\s/?#]*)@([^\s/?#@:\[\]]+)", re.IGNORECASE)
 
@@ -29,9 +28,7 @@ def variables(own: re.Pattern[str], given: Mapping[str, str], *, isolated: bool)
     passed = {
         name: value
         for name, value in os.environ.items()
-        if _PASSED.fullmatch(name.upper())
-        or name.startswith(_PASSED_GROUPS)
-        or (not isolated and own.fullmatch(name))
+        if _PASSED.fullmatch(name.upper()) or (not isolated and own.fullmatch(name))
     }
     return {**passed, "PATH": commands_path(), **given}
 

@@ -26,8 +26,7 @@ from plugreg.install.exceptions import (
 )
 from plugreg.install.plan import Pin, Target, pin_of
 from plugreg.install.policy import InstallPolicy
-from plugreg.install.sources import pin_from, pinned_url, size_of
-from plugreg.install.work import line_of
+from plugreg.install.sources import line_of, pin_from, pinned_url, size_of
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TEA = Pin(name="shop-tea", version="1.0", sha256="ab")
@@ -60,9 +59,6 @@ class Script(CommandInstaller):
         super().__init__(environment="plugins.d", **options)
         self.code = code
         self.lines: list[str] = []
-
-    def _check_program(self, host) -> None:
-        pass
 
     def _variables(self, index_url, links):
         return {"SCRIPT_INDEX": index_url or "", "SCRIPT_LINKS": " ".join(links)}
@@ -121,7 +117,7 @@ class TestWork:
         ).put()
 
         assert "SCRIPT_INDEX=https://example.org/simple" in output
-        assert f"SCRIPT_LINKS={tmp_path}" in output
+        assert f"SCRIPT_LINKS={tmp_path.as_uri()}" in output
         assert "SCRIPT_OWN=1" in output
         assert "PIP_OTHER" not in output
         assert "SCRIPT_TARGET" not in output

@@ -12,9 +12,7 @@ import pytest
 
 from plugreg.exceptions import InstallError
 from plugreg.install import PipInstaller
-from plugreg.install.distributions import Distribution
 from plugreg.install.exceptions import InstallerMissingError
-from plugreg.install.policy import InstallPolicy
 from plugreg.install.requirements import parse_target
 
 
@@ -54,25 +52,11 @@ def test_each_cause_has_its_error(pip, index, make_wheel, make_sdist) -> None:
         assert all(reason.strip() for reason in caught.value.reasons)
 
 
-@pytest.mark.parametrize(
-    ("version", "policy", "remedy"),
-    [
-        (None, {}, "run: python -m ensurepip"),
-        ("22.3", {}, "23.0 at least is needed"),
-        ("25.3", {"min_age": "P7D"}, "26.0 at least is needed"),
-    ],
-)
-def test_pip_is_missing_or_too_old(tmp_path, version, policy, remedy) -> None:
-    """The error says so with a remedy, before anything is run."""
-    from datetime import timedelta
-
-    rules = InstallPolicy(min_age=timedelta(days=7)) if policy else InstallPolicy()
-    installer = PipInstaller(environment=tmp_path, policy=rules)
-    host = (
-        {} if version is None else {"pip": Distribution(name="pip", version=version, path=Path())}
-    )
-    with pytest.raises(InstallerMissingError, match=remedy):
-        installer._check_program(host)
+def test_pip_is_missing(tmp_path, monkeypatch) -> None:
+    """The error says so with a remedy."""
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(InstallerMissingError, match="run: python -m ensurepip"):
+        PipInstaller(environment=tmp_path).resolve([parse_target("shop-tea")])
 
 
 class TestCredentials:
