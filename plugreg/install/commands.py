@@ -216,8 +216,12 @@ class CommandInstaller(ABC):
         with self._work(()) as work:
             earliest = [Distribution(name, _EARLIEST, work.folder) for name in installed]
             self._add_stubs(work, earliest, host={})
-            # The answer is not masked: a user may be called like a part of a name in it.
-            output = self._list(replace(work, secrets=(), progress=None))
+            try:
+                # The answer is not masked: a user may be called like a part of a name in it.
+                output = self._list(replace(work, secrets=(), progress=None))
+            except InstallError as error:
+                hidden = (masked(reason, work.secrets) for reason in error.reasons)
+                raise type(error)(hidden) from None
             if failed := _UNREACHABLE.search(output):
                 raise InstallError([masked(f"an index does not answer: {failed[1]}", work.secrets)])
             rows = next((line for line in output.splitlines() if line.startswith("[")), "[]")
