@@ -32,11 +32,13 @@ from plugreg.install.urls import (
 )
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
-_KINDS: Final = {
-    **dict.fromkeys(("wheels_only", "require_hashes", "isolated", "allow_pth"), bool),
-    "min_age": timedelta | None,
-    "constraints": str | os.PathLike | None,
-}
+_KINDS: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        **dict.fromkeys(("wheels_only", "require_hashes", "isolated", "allow_pth"), bool),
+        "min_age": timedelta | None,
+        "constraints": str | os.PathLike | None,
+    }
+)
 _ALL_SCHEMES: Final = (*FILE_SCHEMES, *REPOSITORY_SCHEMES)
 
 LOADED_BY: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
