@@ -69,8 +69,7 @@ class Script(CommandInstaller):
     def _unpack(self, work, lines, folder) -> None:
         folder.mkdir()
         name = work.file("exact.txt", lines)
-        done = self._check(work.run(sys.executable, "-c", self.code, name))
-        self.lines = done.splitlines()
+        self.lines = self._call(work, sys.executable, "-c", self.code, name).splitlines()
 
     def _look_up(self, work, lines):
         return [], ""
