@@ -241,7 +241,8 @@ class Shop:
         done = subprocess.run(
             [self.folder / "bin" / "python", "-c", PROGRAM, json.dumps(given)],
             env={
-                "PATH": os.environ["PATH"],
+                # Programs of the environment of the tests, such as uv, are found last.
+                "PATH": os.pathsep.join((os.environ["PATH"], str(Path(sys.executable).parent))),
                 "HOME": str(home),
                 "PIP_NO_INDEX": "1",
                 "UV_OFFLINE": "1",

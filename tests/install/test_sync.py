@@ -17,7 +17,7 @@ given = json.loads(sys.argv[1])
 kind = UvInstaller if given["uv"] else PipInstaller
 policy = InstallPolicy(indexes=given["indexes"])
 how = {"environment": "plugins.d", "policy": policy, "plugins_file": given["file"]}
-installer = kind(**how, **more)
+installer = kind(**how)
 with PluginRegistry("shop", installer=installer) as registry:
     registry.load()
     if given["install"]:
