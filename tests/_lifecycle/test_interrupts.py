@@ -24,7 +24,7 @@ CHANGES = tuple(
         *(f"_lifecycle/{name}.py" for name in ("lifecycle", "change_queue", "build", "snapshot")),
         *(f"_lifecycle/{name}.py" for name in ("load", "activate", "publishing", "recording")),
         "plugin.py",
-        *("hooks/_exchanging.py", "_state/ledger.py"),
+        *("hooks/_exchanging.py", "_state/ledger.py", "_state/published.py"),
     )
 )
 """What carries a change out. Finding plugins writes nothing, and stores have tests of their own."""
