@@ -281,20 +281,7 @@ class Assembly:
             options.on_failure, self.settings.scrubber, self.published.drop_record
         )
         self.health = SettingsHealth(self.settings, self.ledger)
-        self.calling = Calling(
-            options.host,
-            hookspecs=as_tuple("hookspecs", options.hookspecs),
-            implicit_prefix=options.implicit_prefix,
-            manager=options.manager,
-            circuit=options.circuit,
-            observe=options.observe,
-            timeout=options.call_timeout,
-            clock=options.clock,
-            record=self.ledger.record,
-            check_ready=self.published.check_loaded,
-            is_isolated=None if make_isolation is None else self._is_isolated,
-            process_of=self._process_of,
-        )
+        self.calling = self._make_calling(make_isolation is not None)
         for subject, holds in self.calling.conditions.items():
             self.ledger.hide_unless(subject, holds)
         self.isolation = None if make_isolation is None else make_isolation(self)
@@ -311,13 +298,38 @@ class Assembly:
             from plugreg._state.quarantine import Quarantine
 
             self.quarantine = Quarantine(self.storage, self.heartbeat)
-        off = switched_off(self.mixins, options.switches)
+        self.life = self._make_life()
+        if options.events is not None:
+            # A wrong option is refused when the registry is made.
+            _ = self.events
+
+    def _make_calling(self, isolates: bool) -> Calling:
+        """Make the calls of plugins; some may be isolated."""
+        options = self.options
+        return Calling(
+            options.host,
+            hookspecs=as_tuple("hookspecs", options.hookspecs),
+            implicit_prefix=options.implicit_prefix,
+            manager=options.manager,
+            circuit=options.circuit,
+            observe=options.observe,
+            timeout=options.call_timeout,
+            clock=options.clock,
+            record=self.ledger.record,
+            check_ready=self.published.check_loaded,
+            is_isolated=self._is_isolated if isolates else None,
+            process_of=self._process_of,
+        )
+
+    def _make_life(self) -> LifeCycle:
+        """Make the life cycle, of all parts that are made by now."""
+        off = switched_off(self.mixins, self.options.switches)
         activator = Activator(self.mixins, off, self.calling.manager, self._open_context)
         outbox = EventOutbox(self.emit)
-        self.life = LifeCycle(
+        return LifeCycle(
             published=self.published,
             sources=sources(
-                options,
+                self.options,
                 None if self.isolation is None else self.isolation.folders,
                 safe_mode=self.rules.safe_mode,
             ),
@@ -339,16 +351,13 @@ class Assembly:
             storage=self.storage,
             revisions=RevisionTracker(self.plugin_rows, self.rules),
             retries=Retries(),
-            queue=ChangeQueue(options.reload_wait, outbox.flush),
+            queue=ChangeQueue(self.options.reload_wait, outbox.flush),
             outbox=outbox,
             heartbeat=None if self._is_unseen else self.heartbeat,
             quarantine=self.quarantine,
-            environment=environment,
+            environment=self.environment,
             isolation=self.isolation,
         )
-        if options.events is not None:
-            # A wrong option is refused when the registry is made.
-            _ = self.events
 
     @property
     def _is_unseen(self) -> bool:

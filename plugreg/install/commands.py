@@ -107,6 +107,7 @@ class CommandInstaller(ABC):
         lock_timeout: Seconds that a change waits for another change.
 
     Raises:
+        InstallError: If *environment* is missing.
         ValueError: If *keep* is negative.
     """
 
@@ -128,13 +129,18 @@ class CommandInstaller(ABC):
     def __init__(
         self,
         *,
-        environment: str | os.PathLike[str],
+        environment: str | os.PathLike[str] | None = None,
         policy: InstallPolicy | None = None,
         plugins_file: str | os.PathLike[str] | None = None,
         timeout: float = 600.0,
         keep: int = 3,
         lock_timeout: float = 10.0,
     ) -> None:
+        if environment is None or not os.fspath(environment):
+            kind = type(self).__name__
+            reason = f"environment= of {kind} is missing: plugins are installed into a folder "
+            reason += f"beside the host's packages; write {kind}(environment='plugins.d')"
+            raise InstallError([reason])
         if keep < 0:
             raise ValueError(f"keep is {keep}; it must be 0 or more, such as 3")
         self.environment: Final = Path(environment).absolute()

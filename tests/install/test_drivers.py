@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from plugreg.exceptions import InstallError
+from plugreg.install import PipInstaller, UvInstaller
 from plugreg.install.exceptions import (
     BuildFailedError,
     InstallConflictError,
@@ -486,3 +487,12 @@ class TestLatest:
         """An empty answer would mean that nothing is known."""
         with pytest.raises(InstallError):
             driver(indexes=["http://127.0.0.1:1/simple/"]).latest({"shop-tea": "1.0"})
+
+
+@pytest.mark.parametrize("kind", [PipInstaller, UvInstaller])
+@pytest.mark.parametrize("given", [{}, {"environment": None}, {"environment": ""}])
+def test_an_environment_is_required(kind, given) -> None:
+    """The error says what to write."""
+    with pytest.raises(InstallError) as caught:
+        kind(**given)
+    assert f"{kind.__name__}(environment='plugins.d')" in str(caught.value)
