@@ -39,17 +39,17 @@ def registry():
 
 class TestListed:
     def test_by_plugin_then_as_declared(self, registry):
-        """Of an inactive plugin only stored rows are known, and its values are not returned."""
+        """Of an inactive plugin only stored rows are known, and each counts as protected."""
         found = [
-            (setting.slug, setting.key, setting.view is not None)
+            (setting.slug, setting.key, setting.view.definitions[setting.key].protected)
             for setting in registry.config.listed()
         ]
         assert found == [
-            ("milk", "A", False),
-            ("milk", "OLD", False),
-            ("milk", "Z", False),
+            ("milk", "A", True),
+            ("milk", "OLD", True),
+            ("milk", "Z", True),
             ("tea", "TOKEN", True),
-            ("tea", "COUNT", True),
+            ("tea", "COUNT", False),
         ]
         assert [setting.pk for setting in registry.config.listed()] == [
             registry.get(slug).pk for slug, *_ in found
