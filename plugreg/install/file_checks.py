@@ -161,7 +161,9 @@ class _Claims:
         self._is_of_host = cache(self._has_host)
         files = [*owners.items(), *others.items()]
         self._packages = {
-            (os.path.dirname(path), owner) for path, owner in files if _module(path) == "__init__"
+            (os.path.dirname(source), owner)
+            for source, owner in ((_source_of(path), owner) for path, owner in files)
+            if _module(source) == "__init__"
         }
         self._at: defaultdict[str, set[str]] = defaultdict(set)
         self._within: defaultdict[str, set[str]] = defaultdict(set)
@@ -186,7 +188,7 @@ class _Claims:
         """Return whether the host has a module that is, or is above or below, a claim."""
         path: Sequence[str] = self._host
         for part in claim.split("/"):
-            if not part.isidentifier():
+            if "." in part:  # No name of a module has one.
                 return False
             spec = PathFinder.find_spec(part, path)
             specs = [spec, *(_found_by_hooks(part) if path and path is self._host else ())]
@@ -197,8 +199,13 @@ class _Claims:
             if spec is None:
                 return False
             path = list(spec.submodule_search_locations or ())
-        below = (name for folder in path for _, _, names in os.walk(folder) for name in names)
-        return any(map(_module, below))
+        below = {
+            name
+            for folder in path
+            for _, folders, names in os.walk(folder)
+            for name in (*folders, *map(_module, names))
+        }
+        return bool(below - {None, "__pycache__"})
 
 
 def _found_by_hooks(module: str) -> list[ModuleSpec | None]:

@@ -80,3 +80,19 @@ def test_a_finder_that_finds_what_serves_is_no_matter(refusals, monkeypatch, tmp
     monkeypatch.setattr(sys, "path", [*sys.path, str(served)])
 
     assert refusals("checked_host.py") == ""
+
+
+@pytest.mark.parametrize(
+    ("of_host", "path"),
+    [
+        ("checked_data/images/logo.svg", "checked_data/__init__.py"),
+        ("checked-host/module.py", "checked-host/__init__.py"),
+        ("checked-host/module.py", "checked-host/module.py"),
+    ],
+)
+def test_a_namespace_of_the_host_stays_one(refusals, tmp_path, of_host, path):
+    """A folder without modules has resources, and a name that is no identifier can be imported."""
+    (tmp_path / "host" / of_host).parent.mkdir(parents=True)
+    (tmp_path / "host" / of_host).touch()
+
+    assert path in refusals(path, host=[str(tmp_path / "host")])
