@@ -137,6 +137,9 @@ class PluginsFile:
         with disk_errors(f"{self._shown} could not be read"):
             if not self.path.exists():
                 return None
+            # A pipe would be waited for, and a device must not be replaced.
+            if not self.path.is_file():
+                raise InstallError([f"{self._shown} is no file; choose the path of one"])
             data = self.path.read_bytes()
         try:
             return data.decode()

@@ -428,10 +428,18 @@ class TestWriting:
         assert path.read_bytes() == data
 
     def test_only_a_file_is_replaced(self, path):
-        """A folder is refused, and not put away."""
-        path.mkdir()
-        with pytest.raises(InstallError, match="could not be read: Is a directory"):
-            PluginsFile(path).update({}, {"foo": "foo==1"})
+        """A folder or a pipe is refused at once, and not put away or waited for."""
+        os.mkfifo(path)
+        for place in (path, path.parent):
+            done = run(
+                "try:\n"
+                "    PluginsFile(sys.argv[1]).update({}, {'foo': 'foo==1'})\n"
+                "except InstallError as error:\n"
+                "    print(error)\n",
+                place,
+            )
+            assert "is no file" in done.stdout, done.stderr
+        assert stat.S_ISFIFO(path.stat().st_mode)
         assert names_beside(path) == ["plugins.txt"]
 
     def test_a_missing_folder_is_told_of(self, path):
