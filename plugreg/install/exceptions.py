@@ -6,6 +6,7 @@ credentials. Its ``report`` describes the environment afterwards, where that was
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -65,8 +66,39 @@ class PythonMismatchError(InstallError):
 
 
 class InstallTimeoutError(InstallError):
-    """Raised if the installer reached its timeout. Its process was ended."""
+    """Raised if the installer reached its timeout. Its process was ended.
+
+    Args:
+        reasons: Sentences, and the installer's own last lines.
+        seconds: The timeout.
+    """
+
+    def __init__(self, reasons: Iterable[str], seconds: float = 0.0) -> None:
+        super().__init__(reasons)
+        self.seconds = seconds
+        self.args = (self.reasons, self.seconds)
 
 
 class InstallBusyError(InstallError):
-    """Raised if another process is changing this environment."""
+    """Raised if another process is changing this environment.
+
+    Args:
+        reasons: Sentences about the change in progress.
+        lock: Path of the lock file that the other process holds.
+    """
+
+    def __init__(self, reasons: Iterable[str], lock: str = "") -> None:
+        super().__init__(reasons)
+        self.lock = lock
+        self.args = (self.reasons, self.lock)
+
+
+def __getattr__(name: str) -> type[InstallError]:
+    """Return the replacement of a class of plugreg 0.1 (PEP 562)."""
+    successors = {"ExternallyManagedError": InstallError, "NotAPluginError": InstallRefusedError}
+    if name not in successors:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    successor = successors[name]
+    message = f"{name} is not raised any more; catch {successor.__name__}"
+    warnings.warn(message, DeprecationWarning, stacklevel=2)
+    return successor

@@ -150,7 +150,7 @@ class Generations:
             except StorageError as error:
                 # It is held by another process or thread, or by a caller of this function.
                 reason = f"another change of {str(self.environment)!r} is running; try again later"
-                raise InstallBusyError([reason]) from error
+                raise InstallBusyError([reason], self._lock.path) from error
             current = self.current()
             with self._disk_errors():
                 for path in self._left(current):

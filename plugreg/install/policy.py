@@ -101,6 +101,7 @@ class InstallPolicy:
         isolated: Whether the installer's own configuration (variables, files) is ignored.
         entry_points: Permitted entry-point groups of those that a library imports by itself
             (``pydantic``, ``pytest11``). Their code runs even if the plugin is inactive.
+        scripts: Accepted and without effect: scripts of plugins are on no search path.
         min_age: Age that a release of an index must have. Releases without a time of upload are
             left out then; files of *find_links* have none and are not affected. pip 26.0 at least
             is needed.
@@ -122,6 +123,7 @@ class InstallPolicy:
     constraints: str | os.PathLike[str] | None = None
     isolated: bool = False
     entry_points: Collection[str] = ()
+    scripts: Collection[str] = ()
     min_age: timedelta | None = None
     allow_pth: bool = False
 
@@ -132,6 +134,7 @@ class InstallPolicy:
             "indexes": None if self.indexes is None else _collected("indexes", self.indexes),
             "vcs_hosts": _collected("vcs_hosts", self.vcs_hosts),
             "entry_points": _collected("entry_points", self.entry_points),
+            "scripts": _collected("scripts", self.scripts),
             "find_links": tuple(map(_link, _collected("find_links", self.find_links, os.PathLike))),
         }
         for entry in checked["indexes"] or ():
