@@ -10,6 +10,7 @@ import json
 import os
 import re
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -81,6 +82,11 @@ class Work:
     def installed(self) -> Path:
         """The folder with the metadata of distributions that count as installed."""
         return self.folder / "installed"
+
+    @property
+    def solved(self) -> Path:
+        """The folder with the distributions, if the program unpacks what it finds at once."""
+        return self.folder / "solved"
 
     def file(self, name: str, lines: Iterable[str]) -> str:
         """Write requirements into a file that nobody else may read; return its name."""
@@ -189,7 +195,8 @@ class CommandInstaller(ABC):
                 bound = [*limits, *(line_of(r) for r in kept if r not in there), *pinned]
                 pins = self._solve(work, lines, bound)
             except InstallConflictError as error:
-                raise self._explain(work, error.reasons, asked, fixed) from error
+                beside_it = [(others[canonical(r.name)], r.extras) for r in there]
+                raise self._explain(work, error.reasons, asked, fixed, beside_it) from error
             versions = {name: found.version for name, found in others.items()}
             wanted = tuple(
                 pin
@@ -197,8 +204,12 @@ class CommandInstaller(ABC):
                 if pin.name not in host and (pin.direct or versions.get(pin.name) != pin.version)
             )
             if folder is not None:
-                urls = {name: requirement.url for name, requirement in asked.items()}
-                self._fetch(work, wanted, urls, folder)
+                if set(wanted) == set(pins) and work.solved.exists():
+                    merge(work.solved, folder)
+                    _check_staged(self.program, wanted, folder)
+                else:
+                    urls = {name: requirement.url for name, requirement in asked.items()}
+                    self._fetch(work, wanted, urls, folder)
         return wanted
 
     def stage(
@@ -299,7 +310,7 @@ class CommandInstaller(ABC):
         reasons = last_lines(done.output.splitlines())
         if done.code is None:
             reason = f"the installer took more than {self._timeout:g} seconds and was ended"
-            raise InstallTimeoutError([reason, *reasons])
+            raise InstallTimeoutError([reason, *reasons], self._timeout)
         reasons = reasons or [f"{self.program} ended with exit code {done.code} and without output"]
         signs = [sign for sign in _SIGNS if not (is_alone and sign[1] is InstallConflictError)]
         found = (kind for sign, kind in signs if re.search(sign, done.output, re.MULTILINE))
@@ -397,15 +408,8 @@ class CommandInstaller(ABC):
             some = [line for line in lines if (" --hash=" in line) is (name == "hashed")]
             if some:
                 self._unpack(work, some, work.folder / name)
-                _merge(work.folder / name, folder)
-        there = distributions(folder)
-        missing = ", ".join(repr(pin.name) for pin in pins if pin.name not in there)
-        if missing:
-            reason = f"{self.program} has not installed {missing} into {str(folder)!r}; remove "
-            raise InstallError([f"{reason}options on where to install from its configuration"])
-        for found in there.values():
-            _check_python(found)
-            _hide_credentials(found)
+                merge(work.folder / name, folder)
+        _check_staged(self.program, pins, folder)
 
     def _yanked(self, work: Work, lines: Sequence[str]) -> dict[str, str]:
         """Return why exact requirements were withdrawn, by name."""
@@ -425,44 +429,78 @@ class CommandInstaller(ABC):
         reasons: Sequence[str],
         asked: Mapping[str, Requirement],
         fixed: Mapping[str, tuple[str, str]],
+        there: Iterable[tuple[Distribution, Iterable[str]]] = (),
     ) -> InstallError:
         """Return the error of requirements that could not be resolved.
 
-        It has the chain of requirements that leads to a conflict with *fixed*, the place and
-        version of distributions, if the latest versions have one; these are fetched level by level.
-        It is no conflict if one of them cannot be fetched alone.
+        It has the chains of requirements that lead to a conflict with each other, or with *fixed*,
+        the place and version of distributions, if the latest versions have one; these are fetched
+        level by level. It is no conflict if one of them cannot be fetched alone. *there* are the
+        distributions, with their extras, that are required beside.
         """
-        seen = set[str]()
+
+        def conflict(*steps: str) -> InstallConflictError:
+            conflicts = [masked(step, work.secrets) for step in dict.fromkeys(steps)]
+            return InstallConflictError(reasons or conflicts, conflicts)
+
+        sides: defaultdict[str, list[tuple[Requirement, tuple[str, ...]]]] = defaultdict(list)
+        chosen: dict[str, Distribution] = {}
         level: list[tuple[Requirement, tuple[str, ...]]]
         level = [(requirement, (f"{requirement} is asked for",)) for requirement in asked.values()]
+        for found, extras in there:
+            start = f"the environment has {found.name} {found.version}"
+            level += _next_level(found, extras, (start,))
         while level:
-            fetched: dict[str, str] = {}
+            fetched: dict[str, Requirement] = {}
             for requirement, chain in level:
                 name = canonical(requirement.name)
                 where, version = fixed.get(name, ("", ""))
                 if where and (requirement.url or not accepts(requirement, version)):
-                    steps = (*chain, f"{where} has {name} {version}")
-                    conflicts = [masked(step, work.secrets) for step in steps]
-                    return InstallConflictError(reasons or conflicts, conflicts)
+                    return conflict(*chain, f"{where} has {name} {version}")
                 # A URL in metadata is not fetched for an explanation.
-                is_fetched = requirement.url is None or name in asked
-                if not where and name not in seen and is_fetched:
-                    fetched.setdefault(name, line_of(requirement))
-            folder = work.folder / f"level-{len(seen)}"
-            try:
-                if fetched:
-                    self._unpack(replace(work, progress=None), [*fetched.values()], folder)
-            except InstallError as fault:
-                return type(fault)(reasons)
-            seen |= fetched.keys()
-            found = distributions(folder)
+                if not where and (requirement.url is None or name in asked):
+                    sides[name].append((requirement, chain))
+                    if name not in chosen or not accepts(requirement, chosen[name].version):
+                        fetched[name] = _joined([side for side, _ in sides[name]])
+            contested = [name for name in fetched if len(sides[name]) > 1]
+            batches = [[name for name in fetched if name not in contested], *zip(contested)]
+            for number, names in enumerate(filter(None, batches)):
+                folder = work.folder / f"level-{len(chosen)}-{number}-{'-'.join(names)[:50]}"
+                lines = [line_of(fetched[name]) for name in names]
+                try:
+                    self._unpack(replace(work, progress=None), lines, folder)
+                except InstallError as fault:
+                    if names[0] not in contested:
+                        return type(fault)(reasons)
+                    return conflict(*(step for _, chain in sides[names[0]] for step in chain))
+                chosen |= distributions(folder)
             level = [
-                (line, (*chain, f"{parent.name} {parent.version} requires {line}"))
-                for requirement, chain in level
-                if (parent := found.get(canonical(requirement.name)))
-                for line in required(parent, requirement.extras)
+                step
+                for name, requirement in fetched.items()
+                if name in chosen
+                for step in _next_level(chosen[name], requirement.extras, sides[name][0][1])
             ]
         return InstallConflictError(reasons)
+
+
+def _next_level(
+    parent: Distribution, extras: Iterable[str], chain: tuple[str, ...]
+) -> list[tuple[Requirement, tuple[str, ...]]]:
+    """Return what a distribution requires, each with the chain that leads to it."""
+    start = f"{parent.name} {parent.version} requires"
+    return [(line, (*chain, f"{start} {line}")) for line in required(parent, extras)]
+
+
+def _joined(requirements: Sequence[Requirement]) -> Requirement:
+    """Return a requirement that asks for what all of them ask for, of one distribution."""
+    from packaging.requirements import Requirement
+
+    joined = Requirement(str(requirements[0]))
+    for requirement in requirements[1:]:
+        joined.url = joined.url or requirement.url
+        joined.extras |= requirement.extras
+        joined.specifier &= requirement.specifier
+    return joined
 
 
 def _is_valid(found: Distribution) -> bool:
@@ -475,14 +513,28 @@ def _is_valid(found: Distribution) -> bool:
     return False
 
 
-def _merge(source: Path, folder: Path) -> None:
+def merge(source: Path, folder: Path) -> None:
     """Move the content of a folder into another one, which may have some of its folders."""
-    for path in source.iterdir():
+    folder.mkdir(exist_ok=True)
+    for path in source.iterdir() if source.exists() else ():
         target = folder / path.name
-        if path.is_dir() and target.is_dir():
-            _merge(path, target)
+        if path.is_dir() and target.is_dir() and not path.is_symlink():
+            merge(path, target)
+            path.rmdir()
         else:
             path.replace(target)
+
+
+def _check_staged(program: str, pins: Iterable[Pin], folder: Path) -> None:
+    """Raise InstallError if a distribution is missing, or not for this interpreter."""
+    there = distributions(folder)
+    missing = ", ".join(repr(pin.name) for pin in pins if pin.name not in there)
+    if missing:
+        reason = f"{program} has not installed {missing} into {str(folder)!r}; remove "
+        raise InstallError([f"{reason}options on where to install from its configuration"])
+    for found in there.values():
+        _check_python(found)
+        _hide_credentials(found)
 
 
 def _check_python(found: Distribution) -> None:

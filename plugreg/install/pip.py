@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from plugreg.install.commands import CommandInstaller, Work
+from plugreg.install.commands import CommandInstaller, Work, merge
 from plugreg.install.exceptions import InstallerMissingError
 from plugreg.install.plan import Pin
 from plugreg.install.sources import pin_from
@@ -39,8 +42,6 @@ _VARIABLES: Final = (
     *("PROXY", "TIMEOUT", "DEFAULT_TIMEOUT", "RETRIES", "RESUME_RETRIES"),
     *("KEYRING_PROVIDER", "USE_FEATURE", "CACHE_DIR", "NO_CACHE_DIR", "CONFIG_FILE"),
 )
-_OUTSIDE: Final = re.compile(r'^("?)\.\./\.\./', re.MULTILINE)
-"""The way from the modules to the folder, in the layout that pip installs into at first."""
 
 
 class PipInstaller(CommandInstaller):
@@ -71,6 +72,8 @@ class PipInstaller(CommandInstaller):
     def _variables(self, index_url: str | None, links: Sequence[str]) -> Mapping[str, str]:
         # An empty variable leaves the word to pip.conf, but a blank is an empty list.
         given = {"PIP_USER": "0", "PIP_ROOT_USER_ACTION": "ignore"}
+        given |= {"PIP_DRY_RUN": "0", "PIP_NO_DEPS": "0"}
+        given |= {"PIP_REQUIREMENT": " ", "PIP_EDITABLE": " "}
         if self.policy.indexes == ():
             given |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": " "}
         if index_url is not None:
@@ -83,27 +86,55 @@ class PipInstaller(CommandInstaller):
         return given
 
     def _solve(self, work: Work, lines: Sequence[str], constraints: Sequence[str]) -> list[Pin]:
+        # A second run of pip would take a third of the time of an installation.
         files = ("--constraint", work.file("constraints.txt", constraints), *self._age)
-        return self._report(work, lines, *files)[0]
+        return self._put(work, lines, work.solved, *files)
 
     def _look_up(self, work: Work, lines: Sequence[str]) -> tuple[list[Pin], str]:
-        return self._report(work, lines, "--no-deps", "--ignore-installed")
+        return self._install(work, lines, "--dry-run", "--no-deps", "--ignore-installed")
 
     def _unpack(self, work: Work, lines: Sequence[str], folder: Path) -> None:
-        options = ("--no-deps", "--no-compile", *self._age)
-        self._install(work, lines, *options, target=str(folder))
-        for record in folder.glob("*.dist-info/RECORD"):
-            text = record.read_text("utf-8", "surrogateescape")
-            record.write_text(_OUTSIDE.sub(r"\1", text), "utf-8", "surrogateescape", "")
+        self._put(work, lines, folder, "--no-deps", "--ignore-installed", *self._age)
+
+    def _put(self, work: Work, lines: Sequence[str], folder: Path, *options: str) -> list[Pin]:
+        """Install requirements into a folder, with modules at its top; return what was installed.
+
+        With ``--target`` pip would leave out data in ``lib``, and scripts beside a package ``bin``.
+        """
+        prefix = work.folder / "prefix"
+        pins, _ = self._install(work, lines, *options, "--no-compile", prefix=str(prefix))
+        libraries = [library for library in _libraries(prefix) if library.is_dir()]
+        for library in libraries:
+            for record in library.glob("*.dist-info/RECORD"):
+                rows = csv.reader(record.read_text("utf-8", "surrogateescape").splitlines())
+                mended = io.StringIO()
+                writer = csv.writer(mended, lineterminator="\n")
+                for file, *rest in filter(None, rows):
+                    path = Path(os.path.normpath(library / file))
+                    roots = (root for root in (*libraries, prefix) if path.is_relative_to(root))
+                    place = next((path.relative_to(root).as_posix() for root in roots), file)
+                    writer.writerow([place, *rest])
+                record.write_text(mended.getvalue(), "utf-8", "surrogateescape", "")
+        for library in libraries:
+            merge(library, folder)
+            library.rmdir()
+        merge(prefix, folder)
+        return pins
 
     def _list(self, work: Work) -> str:
+        # Here it is a flag, and no list.
+        work = replace(work, environment={**work.environment, "PIP_EDITABLE": "0"})
         # pip passes over an index that does not answer, and says so only there.
         return self._run(work, "list", "--outdated", "--format", "json", "-vv", *self._age)
 
-    def _report(self, work: Work, lines: Sequence[str], *options: str) -> tuple[list[Pin], str]:
-        """Return the distributions that pip would install, and its output."""
+    def _install(
+        self, work: Work, lines: Sequence[str], *options: str, prefix: str = ""
+    ) -> tuple[list[Pin], str]:
+        """Return the distributions that pip installs, or would install, and its output."""
         report = work.folder / "report.json"
-        output = self._install(work, lines, "--dry-run", "--report", str(report), *options)
+        words = ("--requirement", work.file("requirements.txt", lines), "--report", str(report))
+        where = ("--target", "", "--prefix", prefix, "--progress-bar=off")
+        output = self._run(work, "install", *words, *where, *self._wheels, *options)
         entries = json.loads(report.read_text(encoding="utf-8"))["install"]
         pins = [
             pin_from(
@@ -116,11 +147,6 @@ class PipInstaller(CommandInstaller):
         ]
         return pins, output
 
-    def _install(self, work: Work, lines: Sequence[str], *options: str, target: str = "") -> str:
-        file = work.file("requirements.txt", lines)
-        words = ("--requirement", file, "--target", target, "--prefix", "", "--progress-bar=off")
-        return self._run(work, "install", *words, *self._wheels, *options)
-
     def _run(self, work: Work, *arguments: str) -> str:
         if "pip" not in work.host:
             reason = f"pip is not installed for {sys.executable!r}; run: python -m ensurepip"
@@ -128,3 +154,16 @@ class PipInstaller(CommandInstaller):
         common = ("--disable-pip-version-check", "--no-input", "--no-color")
         where = (work.host["pip"].folder / "pip", work.installed, sys.prefix, sys.exec_prefix)
         return self._call(work, *map(str, where), *common, *arguments, code=_RUN_PIP)
+
+
+def _libraries(root: Path) -> tuple[Path, ...]:
+    """Return the folders of modules in a prefix of pip."""
+    import sysconfig
+
+    scheme, base = sysconfig.get_preferred_scheme("prefix"), str(root)
+    # Other prefixes than the interpreter's own have this layout in pip.
+    if scheme in ("osx_framework_library", "posix_local"):
+        scheme = "posix_prefix"
+    where = {"base": base, "platbase": base}
+    folders = (sysconfig.get_path(key, scheme, where) for key in ("purelib", "platlib"))
+    return tuple(map(Path, dict.fromkeys(folders)))

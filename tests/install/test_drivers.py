@@ -142,6 +142,40 @@ class TestResolving:
             "the host has ours 1.0",
         )
 
+    def test_a_conflict_of_what_is_asked_for_names_both_chains(self, driver, make) -> None:
+        """Neither the host nor the environment is a side of it."""
+        make("shop-tea", "1.0", "leaf>=2", "cup")
+        make("cup", "1.0", "leaf<2")
+        make("leaf", "1.5")
+        make("leaf", "2.5")
+        with pytest.raises(InstallConflictError) as caught:
+            resolve(driver(), "shop-tea")
+        assert caught.value.conflicts == (
+            "shop-tea is asked for",
+            "shop-tea 1.0 requires leaf>=2",
+            "shop-tea 1.0 requires cup",
+            "cup 1.0 requires leaf<2",
+        )
+
+    def test_a_conflict_with_an_installed_one_names_both_chains(
+        self, driver, make, tmp_path
+    ) -> None:
+        """Its requirement holds as long as it is installed."""
+        make("shop-bun", "1.0", "leaf<2")
+        make("leaf", "1.5")
+        stage(driver(), tmp_path / "beside", "shop-bun")
+        make("leaf", "2.5")
+        make("shop-tea", "1.0", "leaf>=2")
+        options = {"beside": tmp_path / "beside", "constraints": ["shop-bun==1.0"]}
+        with pytest.raises(InstallConflictError) as caught:
+            resolve(driver(), "shop-tea", **options)
+        assert set(caught.value.conflicts) == {
+            "shop-tea is asked for",
+            "shop-tea 1.0 requires leaf>=2",
+            "the environment has shop-bun 1.0",
+            "shop-bun 1.0 requires leaf<2",
+        }
+
     def test_what_the_host_has_is_not_replaced(self, driver, make, host) -> None:
         """Asking for it changes nothing, and another version of it is a conflict."""
         host("ours", "1.0")
@@ -257,6 +291,24 @@ class TestStaging:
         stage(driver(), tmp_path / "next", "shop-tea")
         assert {"shop_tea.py", "leaf.py"} <= files_in(tmp_path / "next").keys()
         assert_recorded(tmp_path / "next")
+
+    def test_data_and_scripts_lie_beside_packages(
+        self, driver, index, make_wheel, tmp_path
+    ) -> None:
+        """Folders of packages, and those of the modules themselves, are folders of data, too."""
+        wheel = make_wheel(index.folder, "shop-tea", "1.0", modules={"bin/__init__.py": ""})
+        data = {f"shop_tea-1.0.data/data/{path}": b"" for path in ("lib/tea.so", "share/tea.svg")}
+        data |= {"shop_tea-1.0.data/scripts/brew": b"#!python\n"}
+        with zipfile.ZipFile(wheel) as archive:
+            record = archive.read("shop_tea-1.0.dist-info/RECORD").decode()
+        record += "".join(f"{path},,\n" for path in data)
+        _rewrite(wheel, {**data, "shop_tea-1.0.dist-info/RECORD": record.encode()})
+        stage(driver(), tmp_path / "next", "shop-tea")
+        there = {"bin/__init__.py", "bin/brew", "lib/tea.so", "share/tea.svg"}
+        files = files_in(tmp_path / "next")
+        listed = files["shop_tea-1.0.dist-info/RECORD"].decode().splitlines()
+        assert there <= files.keys()
+        assert sorted(line.partition(",")[0] for line in listed) == sorted(files)
 
     def test_scripts_and_data_lie_below_it(self, driver, index, make_wheel, tmp_path) -> None:
         """A script is for the interpreter of the host, and RECORD says where it is."""

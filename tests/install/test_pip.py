@@ -170,6 +170,19 @@ class TestConfiguration:
         with pytest.raises(InstallError, match="has not installed 'shop-tea' into"):
             pip("shop-tea", folder=tmp_path / "next")
 
+    def test_a_file_does_not_select_packages(
+        self, pip, index, tmp_path, make_wheel, monkeypatch
+    ) -> None:
+        """Options of pip.conf that a variable undoes."""
+        make_wheel(index.folder, "shop-tea", "1.0", requires=["leaf"])
+        make_wheel(index.folder, "leaf", "1.0")
+        (tmp_path / "more.txt").write_text("nowhere\n")
+        lists = f"requirement = {tmp_path / 'more.txt'}\neditable = {tmp_path}"
+        monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+        for options in ("no-deps = true\ndry-run = true", lists):
+            (tmp_path / "pip.conf").write_text(f"[install]\n{options}\n")
+            assert pip("shop-tea") == {"leaf": "1.0", "shop-tea": "1.0"}
+
     def test_it_holds_unless_isolated(self, pip, index, tmp_path, monkeypatch) -> None:
         """Variables and the file pip.conf both."""
         (tmp_path / "pip.conf").write_text(
