@@ -15,6 +15,7 @@ import pickle
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from math import isfinite
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, ClassVar, Final, Literal, Union, get_args, get_origin
 
@@ -175,6 +176,11 @@ class JsonCodec(Codec):
 
     def _dump(self, values: Sequence[Any], names: Sequence[str]) -> bytes:
         if self._fit(values, names):
+            try:
+                # Ten times as fast as the encoder, which is made anew for each call.
+                return f"[{','.join([_WRITERS[type(v)](v) for v in values])}]".encode()
+            except KeyError:
+                pass
             with suppress(ValueError):  # It refers to itself, which is reported below.
                 return _dumps(values).encode()
         for name, value in zip(names, values, strict=True):
@@ -279,7 +285,22 @@ class DataCodec(Codec):
 # -- types that JSON has itself -------------------------------------------------------------------
 
 
-_SCALARS: Final = frozenset({str, int, float, bool, NoneType})
+def _write_float(value: float) -> str:
+    return float.__repr__(value) if isfinite(value) else _dumps(value)
+
+
+_WRITERS: Final[Mapping[type, Callable[[Any], str]]] = MappingProxyType(
+    {
+        str: json.encoder.encode_basestring_ascii,
+        int: int.__repr__,
+        float: _write_float,
+        bool: _dumps,
+        NoneType: _dumps,
+    }
+)
+"""How each scalar is written, as the encoder of the standard library does it."""
+
+_SCALARS: Final = frozenset(_WRITERS)
 
 
 def is_json(value: Any) -> bool:
