@@ -160,8 +160,9 @@ class ChildProcess:
             frame = await waits.receive(place, line, deadline)
             result = self._parse(frame, number)
         except TimeoutError:
-            pool.drop(line)
+            # First, so that no call takes the place of the line in a process that hangs.
             self.kill(f"a call took longer than {timeout:g} seconds")
+            pool.drop(line)
             await waits.called(place, self.on_end, 2 * GRACE)
             raise PluginTimeoutError(self.name, timeout) from None
         except (EOFError, OSError) as error:

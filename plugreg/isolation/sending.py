@@ -6,6 +6,7 @@ import socket
 from array import array
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Lock, Thread
 
 from plugreg.isolation.frames import Line, pack
@@ -46,17 +47,19 @@ class Sender:
             self._flush()
 
     def _send_rest(self) -> None:
+        before = None
         while True:
-            before = self._unsent[0]
-            wait_for_socket(self._line.sock, self._seconds, writing=True)
             with self._lock:
                 if self._flush():
                     return
                 is_stuck = self._unsent[0] is before
+                before = self._unsent[0]
             if is_stuck:
                 self.close()
                 self._kill("it does not take what the host sends")
                 return
+            with suppress(ValueError):  # The line was closed meanwhile.
+                wait_for_socket(self._line.sock, self._seconds, writing=True)
 
     def _flush(self) -> bool:
         """Send what is taken; return whether nothing is left, as after the end of the process."""

@@ -29,7 +29,7 @@ _LONGEST_WAIT: Final = 3_600.0
 
 def wait_for_socket(sock: socket.socket, seconds: float, *, writing: bool) -> None:
     """Wait in this thread until a socket can be read, or written, or so many seconds."""
-    seconds = max(min(seconds, _LONGEST_WAIT), 0)
+    seconds = min(seconds, _LONGEST_WAIT)
     if sys.platform == "win32":
         select.select([] if writing else [sock], [sock] if writing else [], [], seconds)
     else:
@@ -191,7 +191,8 @@ async def in_thread(
 async def _until_ready(
     place: Place, sock: socket.socket, deadline: float, *, writing: bool
 ) -> None:
-    left = deadline - time.monotonic()
+    # Trio refuses negative seconds.
+    left = max(deadline - time.monotonic(), 0)
     if isinstance(place, ThisThread):
         wait_for_socket(sock, left, writing=writing)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import threading
 import time
 from contextlib import suppress
@@ -13,8 +14,9 @@ from typing import Any
 import pytest
 
 from plugreg import CircuitOpenError, PluginDiedError
-from plugreg.isolation import Isolated, waits
-from plugreg.isolation.frames import run
+from plugreg._calls.aio._loops import running_loop
+from plugreg.isolation import Isolated, sending, waits
+from plugreg.isolation.frames import Line, pack, run
 
 VICTIM = """
 import os, sys, time
@@ -317,3 +319,44 @@ def test_cancelled_while_it_is_sent(host: Any) -> None:
 
     assert asyncio.run(main()) == ["well"]
     assert registry.get("victim").process.pid == pid
+
+
+def test_a_deadline_that_has_passed_on_trio() -> None:
+    """A process that was paused looks once more for the answer, and then it is late."""
+    import trio
+
+    near, far = socket.socketpair()
+    near.setblocking(False)
+
+    async def receive() -> bytes:
+        return await waits.receive(running_loop(), Line(near), time.monotonic() - 1)
+
+    with near, far:
+        with pytest.raises(TimeoutError):
+            trio.run(receive)
+        far.sendall(pack(b"late"))
+        assert trio.run(receive) == b"late"
+
+
+def test_a_line_that_closes_while_a_thread_is_about_to_wait(monkeypatch: Any) -> None:
+    """The thread that sends the rest ends without a word, and kills nobody."""
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    faults: list[object] = []
+    wait = sending.wait_for_socket
+
+    def close_and_wait(*args: Any, **kwargs: Any) -> None:
+        sender.close()
+        near.close()
+        wait(*args, **kwargs)
+
+    monkeypatch.setattr(threading, "excepthook", faults.append)
+    monkeypatch.setattr(sending, "wait_for_socket", close_and_wait)
+    sender = sending.Sender(Line(near), 5.0, faults.append)
+    with far:
+        sender.send(bytes(10_000_000))
+        for thread in threading.enumerate():
+            if thread.name == "plugreg isolation":
+                thread.join(5.0)
+
+    assert faults == []
