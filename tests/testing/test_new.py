@@ -72,7 +72,12 @@ class Hooks:
     def paid(self, order: Order, at_night: bool = False) -> None: ...
 
     @hookspec
-    async def fetched(self, address: str) -> bytes | None: ...
+    async def fetched(self, address: str) -> bytes | None:
+        """Fetch what is "there\\""""
+
+    @hookspec(historic=True)
+    def opened(self, when: str) -> None:
+        """Open it."""
 
     @hookspec(firstresult=True)
     def a_hook_with_a_very_long_name_and_more_arguments(

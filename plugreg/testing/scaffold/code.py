@@ -97,7 +97,7 @@ def method(name: str, hook: HookContract) -> str:
         default = f" = {_value_of(argument.type)}" if argument.optional else ""
         arguments.append(f"{argument.name}: {_short(argument.type)}{default}")
     head = wrapped(f"def {name}(", arguments, f") -> {_short(hook.result)}:")
-    text = (hook.text.strip() or f"Answer {name}.").splitlines()[0].replace('"""', "'''")
+    text = (hook.text.strip() or f"Answer {name}.").splitlines()[0].replace('"', "'")
     room = WIDTH - 2 * len(INDENT) - 6
     if len(text) > room:
         text = f"{text[: room - 1].rpartition(' ')[0]}…"
