@@ -41,11 +41,23 @@ def has_reference(value: object) -> bool:
 
     Raises:
         ValueError: If a reference is malformed: another key beside ``$env`` or ``$file``, or no
-            string, or the value is nested too deep. The message shows no part of the value.
+            string. The message shows no part of the value.
     """
-    found: list[object] = []
-    _mapped(value, found.append)
-    return bool(found)
+    found = False
+    # However deep a value without references is nested, it can be stored and read.
+    pending: list[Any] = [value]
+    seen: set[int] = set()
+    while pending:
+        item = pending.pop()
+        # isinstance() would ask the object for its __class__, which may do anything.
+        kind = type(item)
+        if not issubclass(kind, (dict, list, tuple)) or id(item) in seen:
+            continue
+        seen.add(id(item))
+        if issubclass(kind, dict):
+            found = _reference(item) is not None or found
+        pending += dict.values(item) if issubclass(kind, dict) else item
+    return found
 
 
 def reads_as_reference(text: str) -> bool:
@@ -61,7 +73,7 @@ def reads_as_reference(text: str) -> bool:
     try:
         return has_reference(json.loads(text))
     except (ValueError, RecursionError):
-        # It is no JSON, too deep, or a malformed reference.
+        # It is no JSON, too deep for its reader, or a malformed reference.
         return any(f'"{kind}"' in text for kind in _SOURCES)
 
 

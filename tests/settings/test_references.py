@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 from functools import partial
+from typing import Any
 
 import pytest
 
+from plugreg import Plugin, PluginRegistry
+from plugreg.mixins import SettingsMixin
 from plugreg.settings.references import (
     MAX_FILE_BYTES,
     UnresolvedError,
@@ -15,6 +18,7 @@ from plugreg.settings.references import (
     has_reference,
     resolve,
 )
+from plugreg.storage import MemoryStorage
 
 resolve_some = partial(resolve, strict=False)
 
@@ -30,15 +34,15 @@ def cyclic():
 
 class TestHasReference:
     @pytest.mark.parametrize(
-        "value", [ENV, {"$file": "x"}, [ENV], {"a": [1, {"b": ENV}]}, (ENV,), [[ENV], ENV]]
+        "value", [ENV, {"$file": "x"}, [ENV], {"a": [1, {"b": ENV}]}, (ENV,), [cyclic(), ENV]]
     )
     def test_at_any_depth(self, value):
-        """Alone, and within dicts, lists and tuples."""
+        """Alone, and within dicts, lists and tuples, however these are tied together."""
         assert has_reference(value)
 
     @pytest.mark.parametrize(
         "value",
-        [None, 5, "x", json.dumps(ENV), {"env": "X"}, {"a": "$env"}, ["$env", "X"], {}],
+        [None, 5, "x", json.dumps(ENV), {"env": "X"}, {"a": "$env"}, ["$env", "X"], {}, cyclic()],
     )
     def test_not_in_what_only_looks_like_one(self, value):
         """A text that reads like a reference is a text."""
@@ -68,6 +72,16 @@ class TestHasReference:
             assert '{"$env": "NAME"}' in str(caught.value)
             assert SECRET not in str(caught.value)
 
+    def test_objects_that_lie_about_their_class_are_not_asked(self):
+        """``__class__`` may be a property that raises."""
+
+        class Shy:
+            @property
+            def __class__(self):
+                raise OSError
+
+        assert not has_reference([Shy()])
+
 
 class TestCopied:
     def test_shares_nothing_that_can_change(self):
@@ -84,9 +98,8 @@ class TestCopied:
         for _ in range(101):
             deep = [deep]
         for value in (cyclic(), deep):
-            for use in (copied, has_reference):
-                with pytest.raises(ValueError, match="100 levels, or contain itself"):
-                    use(value)
+            with pytest.raises(ValueError, match="100 levels, or contain itself"):
+                copied(value)
 
 
 class TestResolve:
@@ -187,3 +200,24 @@ def test_some_are_resolved_where_others_cannot_be(monkeypatch):
         "a": "x",
         "b": [None, "y"],
     }
+
+
+@pytest.mark.parametrize("is_protected", [False, True])
+def test_a_deep_value_without_references_is_no_fault(is_protected):
+    """It is stored, read and hidden, and the plugin is loaded with it."""
+
+    class Tea(SettingsMixin, Plugin):
+        NAME = "tea"
+        SETTINGS = {"TREE": {"type": dict[str, Any], "default": {}, "protected": is_protected}}
+
+    deep = {}
+    for _ in range(200):
+        deep = {"a": deep}
+    storage = MemoryStorage()
+    for _ in range(2):
+        with PluginRegistry("shop", builtin=[Tea], storage=storage) as registry:
+            registry.load()
+            registry.activate("tea")
+            registry.settings("tea").set("TREE", deep)
+            assert registry.settings("tea")["TREE"] == deep
+            assert not registry.errors
