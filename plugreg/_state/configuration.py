@@ -183,6 +183,7 @@ class Configuration:
         Raises:
             StorageError: If the registry has no keys. Nothing has changed then.
             EncryptionError: If no key decrypts a value. Nothing has changed then.
+            RecordCorruptError: If a protected row is damaged. Nothing has changed then.
         """
         return self._settings.rotate_secrets()
 

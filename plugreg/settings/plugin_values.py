@@ -55,14 +55,15 @@ _Texts: TypeAlias = tuple[tuple[User, str], ...]
 
 
 class _Hidden(NamedTuple):
-    """The strings to hide, as of a moment, and whether they may be others each time.
+    """The strings to hide, as of a moment; those of ``varying`` secrets are looked up again.
 
     The repr does not show them.
     """
 
     stored: StoredSettings | None = None
     declared: Declared | None = None
-    varies: bool = False
+    constant: _Texts = ()
+    varying: tuple[_Secret, ...] = ()
     texts: _Texts = ()
     scrubber: Scrubber | None = None
 
@@ -82,6 +83,7 @@ class PluginValues:
         # The plugin may still hold a secret that was replaced, and quote it in an exception.
         self._replaced: tuple[_Secret, ...] = ()
         self._hidden = _Hidden()
+        self._hidden_for: tuple[_Texts, User, Scrubber] | None = None
         self._hiding: set[int] = set()
 
     def declare(self, declared: Declared) -> None:
@@ -218,8 +220,15 @@ class PluginValues:
             user: Number of the user, None for no user.
         """
         texts, scrubber = self._hide()
+        # A list asks for one user again and again, and there may be many users.
+        last = self._hidden_for
+        if last is not None and last[0] is texts and last[1] == user:
+            return last[2]
         own = [text for owner, text in texts if owner in (None, user)]
-        return scrubber if len(own) == len(texts) else type(scrubber)(own, known=scrubber)
+        if len(own) < len(texts):
+            scrubber = type(scrubber)(own, known=scrubber)
+        self._hidden_for = (texts, user, scrubber)
+        return scrubber
 
     def _hide(self) -> tuple[_Texts, Scrubber]:
         from plugreg._support.redact import Scrubber
@@ -231,20 +240,25 @@ class PluginValues:
             secrets = [secret for secret in self._secrets() if not secret.is_default]
             texts = tuple(_texts_of(secret._replace(definition=None) for secret in secrets))
             return texts, Scrubber(text for _, text in texts)
-        is_known = last.stored is stored and last.declared is declared and not last.varies
-        if is_known and last.scrubber is not None:
+        is_known = last.stored is stored and last.declared is declared
+        if is_known and not last.varying and last.scrubber is not None:
             return last.texts, last.scrubber
+        constant, varying = last.constant, last.varying
         self._hiding.add(me)
         try:
-            secrets = [*self._secrets()]
-            texts = tuple(_texts_of(secrets))
+            if not is_known:
+                secrets = [*self._secrets()]
+                constant = tuple(_texts_of(secret for secret in secrets if not secret.varies))
+                varying = tuple(secret for secret in secrets if secret.varies)
+            texts = (*constant, *_texts_of(varying))
         finally:
             self._hiding.discard(me)
         scrubber = last.scrubber
-        if scrubber is None or texts != last.texts:
+        if scrubber is not None and texts == last.texts:
+            texts = last.texts
+        else:
             scrubber = Scrubber((text for _, text in texts), known=scrubber)
-        varies = any(secret.varies for secret in secrets)
-        self._hidden = _Hidden(stored, declared, varies, texts, scrubber)
+        self._hidden = _Hidden(stored, declared, constant, varying, texts, scrubber)
         return texts, scrubber
 
     def _secrets(self) -> Iterator[_Secret]:

@@ -352,6 +352,7 @@ class SettingsStore:
         Raises:
             StorageError: If there are no keys.
             EncryptionError: If no key decrypts a row. Nothing has changed then.
+            RecordCorruptError: If a protected row is damaged. Nothing has changed then.
         """
         if self._encryption is None:
             raise exceptions.StorageError(
@@ -359,7 +360,12 @@ class SettingsStore:
             )
         changed = 0
         with self._writing.get(), self._storage.transaction() as transaction:
-            stored, _ = self._read(transaction.items)
+            stored, damaged = self._read(transaction.items)
+            for error in damaged:
+                row = transaction.get(error.table, error.key)
+                # It may be encrypted with a key that is given up after this.
+                if error.table in TABLES and row is not None and _is_protected(row):
+                    raise error
             for slug, settings in stored.items():
                 values = self.of(slug)
                 for user, key in settings.differences(NOTHING):

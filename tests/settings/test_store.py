@@ -17,6 +17,7 @@ from plugreg import (
     EncryptionError,
     Plugin,
     PluginRegistry,
+    RecordCorruptError,
     SettingError,
     StorageError,
     StorageUnavailableError,
@@ -25,6 +26,7 @@ from plugreg import (
 from plugreg._support.redact import MASK
 from plugreg.encryption import Encryption
 from plugreg.mixins import SettingsMixin, UserInterfaceMixin
+from plugreg.settings import plugin_values
 from plugreg.settings.declaration import parse_definitions
 from plugreg.settings.store import SettingsStore
 from plugreg.settings.values import Declared
@@ -576,6 +578,38 @@ class TestEncryption:
         with pytest.raises(StorageError, match="encryption=Encryption"):
             TeaSettings(tea.storage).store.rotate_secrets()
         assert rows == [self.row(tea), self.row(tea, "tea:7:TOKEN", "user_settings")]
+
+    @pytest.mark.parametrize(
+        ("key", "change"), [("tea:TOKEN", {"value": 7}), ("tea:TOKEN", {"reference": True})]
+    )
+    def test_where_a_protected_row_is_damaged_nothing_is_rotated(self, keys, key, change):
+        """Its secret would be lost with the old key, if nobody was told of it."""
+        tea = TeaSettings(encryption=Encryption(keys[:1])).declare(TOKEN, TOKEN)
+        tea.view().set("TOKEN", SECRET)
+        tea.view(7).set("TOKEN", OTHER)
+        with tea.storage.transaction() as transaction:
+            transaction.put("settings", key, {**self.row(tea), **change})
+        rows = [self.row(tea), self.row(tea, "tea:7:TOKEN", "user_settings")]
+        both = TeaSettings(tea.storage, encryption=Encryption([keys[1], keys[0]]))
+        with pytest.raises(RecordCorruptError, match=key):
+            both.store.rotate_secrets()
+        assert rows == [self.row(tea), self.row(tea, "tea:7:TOKEN", "user_settings")]
+
+    def test_values_of_many_users_cost_a_list_nothing(self, monkeypatch):
+        """What hides the values of one user is made once, and constant secrets are read once."""
+        tea = TeaSettings(TOKEN={"$env": "TEA_TOKEN"}).declare(
+            {**TOKEN, "PIN": TOKEN["TOKEN"]}, TOKEN
+        )
+        monkeypatch.setenv("TEA_TOKEN", SECRET)
+        for user in range(30):
+            tea.view(user).set("TOKEN", f"{OTHER}-{user}")
+        first = tea.store.scrubber_for("tea", 7)
+        read, texts_of = [], plugin_values._texts_of
+        monkeypatch.setattr(
+            plugin_values, "_texts_of", lambda given: texts_of(read.append(s) or s for s in given)
+        )
+        assert tea.store.scrubber_for("tea", 7) is first
+        assert len(read) == 1
 
     def test_a_migration_waits_for_the_key(self, keys):
         """A value that the plugin cannot be given must not be lost."""
