@@ -264,10 +264,7 @@ class LifeCycle(Publisher, frozen=False, eq=False):
     ) -> LoadReport:
         """Publish the next snapshot; ``again`` has deleted plugins count as never seen."""
         with self._turn():
-            if everywhere:
-                own = self.stored.plugin_rows.ask_all()
-                if [ask.revision for ask in self._open_asks()] == [own]:
-                    self._asked_until = own
+            own = self.stored.plugin_rows.ask_all() if everywhere else None
             # Rows that others store after this are found by the next refresh.
             revision, epoch = self.stored.plugin_rows.revision(), self.stored.plugin_rows.epoch()
             if self._asked_until is None:
@@ -302,9 +299,11 @@ class LifeCycle(Publisher, frozen=False, eq=False):
             finally:
                 self._notify_changed(changed, active)
             self._known_damage = damage
-            is_asked = self._asked_until != revision and self._open_asks()
+            asked = [] if self._asked_until == revision else self._open_asks()
+            if [ask.revision for ask in asked] == [own]:
+                self._asked_until, asked = own, []
             # A request that is still open must be found at the next look.
-            self.revisions.note(None if is_asked else revision, epoch)
+            self.revisions.note(None if asked else revision, epoch)
             # A view, since the host gets the report after the plugins.
             shown = replace(report, states=MappingProxyType(report.states))
             self.calling.dispatch.call_watched("plugreg_plugins_loaded", self._watch, report=shown)
@@ -319,13 +318,15 @@ class LifeCycle(Publisher, frozen=False, eq=False):
 
     def _catch_up(self) -> bool:
         """Take in changes of others; return whether they caused a reload."""
-        revision = self.stored.plugin_rows.revision()
-        asked = self._open_asks()
-        if asked:
-            self._asked_until = asked[-1].revision
-        has_reloaded = self._take_in(revision)
+        revision, asked = self.stored.plugin_rows.revision(), self._open_asks()
+        # A request that cannot be carried out must be found at the next look.
+        is_reloaded = has_reloaded = self._take_in(None if asked else revision)
         for ask in asked:
-            has_reloaded |= self._carry_out_asked(ask)
+            if not (is_reloaded and ask.is_reload_of_all):
+                has_reloaded |= self._carry_out_asked(ask)
+            self._asked_until = ask.revision
+        if asked:
+            self.revisions.note(revision, self.revisions.epoch)
         return has_reloaded
 
     def _carry_out_asked(self, ask: Ask) -> bool:
@@ -354,7 +355,7 @@ class LifeCycle(Publisher, frozen=False, eq=False):
             self._apply_to(failed)
         return bool(failed)
 
-    def _take_in(self, revision: int) -> bool:
+    def _take_in(self, revision: int | None) -> bool:
         """Read plugin rows of others; return whether they caused a reload."""
         with self._turn():
             snapshot = self.published.snapshot

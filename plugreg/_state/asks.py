@@ -2,7 +2,8 @@
 
 Table ``asks``: by the revision that stored it, in twenty digits, one row with ``what``, ``slug``
 (or None) and ``at`` (seconds, the store's clock). A row is kept for a day, so that a process that
-rarely refreshes finds it too, and of all rows the latest hundred.
+rarely refreshes finds it too, and of all rows the latest hundred. The last request to look for all
+plugins again is always kept: a process that has slept for days would otherwise serve the old ones.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ class Ask(NamedTuple):
     slug: str | None
     revision: int
     at: float
+
+    @property
+    def is_reload_of_all(self) -> bool:
+        """Whether all plugins are to be looked for again."""
+        return self.what == "reload" and self.slug is None
 
 
 def put(
@@ -67,9 +73,11 @@ def since(storage: Storage, revision: int) -> list[Ask]:
 def drop_outdated(transaction: Transaction, time_now: float) -> bool:
     """Delete rows that are too old, or too many; return whether there were any."""
     found, _ = parse_records(_TABLE, dict(transaction.items(_TABLE)), _parse)
+    kept = max((key for key, ask in found.items() if ask.is_reload_of_all), default=None)
     has_changed = False
     for place, key in enumerate(sorted(found, reverse=True)):
-        if place >= _MOST or time_now - found[key].at > _LONGEST_AGE:
+        is_outdated = place >= _MOST or time_now - found[key].at > _LONGEST_AGE
+        if is_outdated and key != kept:
             has_changed |= transaction.delete(_TABLE, key)
     return has_changed
 

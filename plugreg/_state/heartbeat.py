@@ -289,6 +289,8 @@ def _seen(_key: str, row: Record) -> float:
 
 
 def _record(_key: str, row: Record) -> ProcessRecord:
+    # Version 0.2 stores neither of them where there is nothing to say.
+    row = {"slow": {}, "narrowed": False, **row}
     identity = identity_of(row)
     return ProcessRecord(
         name=field(row, "name", str),

@@ -161,24 +161,31 @@ class PluginRows:
         if not due:
             return rows
         with self._storage.transaction() as transaction:
+            last: int | None = None
             for spec in due:
                 slug, row = spec.slug, _stored_row(transaction, spec.slug)
                 if _is_due(spec, row, rules, again=again):
                     active = rules.wants(slug, _counted(row, again=again))
                     before = row or _row_of(spec)
+                    if before.pk == 0:
+                        try:
+                            last = (_last_number(transaction) if last is None else last) + 1
+                        except exceptions.RecordCorruptError:
+                            continue  # It is stored once its number is known to be new.
                     row = replace(
                         before,
+                        pk=before.pk or last,
                         active=active,
                         name=spec.name,
                         distribution=spec.distribution,
                         is_forgotten=before.is_forgotten and not active,
                     )
-                    try:
-                        row = _put(transaction, row)
-                    except exceptions.RecordCorruptError:
-                        continue  # It is stored once its number is known to be new.
+                    _put(transaction, row)
                 if row is not None:
                     rows[slug] = row
+            if last is not None:
+                # Once, however many plugins are new.
+                transaction.put(COUNTERS, "pk", {"last": last})
         return rows
 
     def rename(self, names: Mapping[Slug, str]) -> None:
@@ -340,19 +347,24 @@ def _row_of(spec: PluginSpec) -> PluginRow:
     )
 
 
-def _put(transaction: Transaction, row: PluginRow) -> PluginRow:
-    """Write a row, and return it. The first row of a plugin gets the next number.
+def _put(transaction: Transaction, row: PluginRow) -> None:
+    """Write a row. The first row of a plugin gets the next number.
 
     Raises RecordCorruptError where the last number cannot be read.
     """
     if row.pk == 0:
-        with readable(COUNTERS, "pk"):
-            last = field(transaction.get(COUNTERS, "pk") or {"last": 0}, "last", int)
+        last = _last_number(transaction)
         transaction.put(COUNTERS, "pk", {"last": last + 1})
         row = replace(row, pk=last + 1)
     record = {name: getattr(row, name) for name in ("pk", "active", "name", "distribution")}
     transaction.put("plugins", row.slug, record | ({_FORGOTTEN: True} if row.is_forgotten else {}))
-    return row
+
+
+def _last_number(transaction: Transaction) -> int:
+    """Return the number of the plugin that was seen last for the first time."""
+    with readable(COUNTERS, "pk"):
+        last: int = field(transaction.get(COUNTERS, "pk") or {"last": 0}, "last", int)
+    return last
 
 
 def _counted(row: PluginRow | None, *, again: bool) -> PluginRow | None:
@@ -378,7 +390,8 @@ def _raise_epoch(transaction: Transaction) -> int:
     row = transaction.get(COUNTERS, _GENERATION)
     with readable(COUNTERS, _GENERATION):
         number = 1 if row is None else _parse_counter(_GENERATION, row) + 1
-    transaction.put(COUNTERS, _GENERATION, {"number": number})
+    # Version 0.2 reads "asked", too, and looks for plugins again where it has changed.
+    transaction.put(COUNTERS, _GENERATION, {"number": number, "asked": number})
     return number
 
 

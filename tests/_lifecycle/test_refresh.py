@@ -58,11 +58,13 @@ class Faulty(MemoryStorage):
     def __init__(self):
         super().__init__()
         self.away = False
+        self.fails_in = 0
         self.used = []
 
     def _use(self, verb):
         self.used.append(verb)
-        if self.away:
+        self.fails_in -= 1
+        if self.away or self.fails_in == 0:
             raise StorageUnavailableError("memory", "it is away")
 
     def read(self, table):
@@ -454,6 +456,42 @@ class TestRefresh:
         here.registry.shared.reload_everywhere()
         assert here.registry.refresh() is True
         assert here.registry.refresh() is False
+
+    @pytest.mark.parametrize("failing", range(1, 16))
+    def test_a_request_survives_a_storage_that_fails_meanwhile(self, storage, tmp_path, failing):
+        """It is carried out at a later refresh, wherever the storage failed."""
+        here, there = (Process(storage, directories=[tmp_path]) for _ in range(2))
+        source = "from plugreg import Plugin\nclass Cup(Plugin):\n    NAME = 'cup'\n"
+        Path(tmp_path, "cup_x.py").write_text(source)
+        here.registry.shared.reload_everywhere(collect=True)
+        storage.fails_in = failing
+        with suppress(StorageUnavailableError):
+            there.registry.refresh()
+        storage.fails_in = 0
+        there.registry.refresh()
+        assert "cup" in there.registry.plugins
+        assert there.registry.refresh() is False
+        here.registry.close()
+        there.registry.close()
+
+    def test_a_failed_reload_of_all_is_tried_again_here(self, here, there, storage):
+        """The process that asked does what it asked for, too, at its next refresh."""
+        here.registry.refresh()
+        storage.fails_in = 9
+        with pytest.raises(StorageUnavailableError):
+            here.registry.shared.reload_everywhere(collect=True)
+        storage.fails_in = 0
+        assert here.registry.refresh() is True
+        assert here.registry.refresh() is False
+
+    def test_a_request_and_a_desired_state_reload_once(self, here, there):
+        """A reload that the desired state causes answers the request to look for plugins."""
+        before = here.reloads
+        there.registry.activate("milk")
+        there.registry.activate("tea")
+        there.registry.shared.reload_everywhere(collect=True)
+        assert here.registry.refresh() is True
+        assert here.reloads == before + 1
 
     def test_a_desired_state_that_is_not_carried_out_yet_stays_news(self, here, there):
         """Carrying out a desired state of one plugin takes in no other one's."""

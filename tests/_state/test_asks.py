@@ -155,6 +155,22 @@ def test_rows_do_not_pile_up(start, url):
         assert len(storage.read("asks")) == 1
 
 
+def test_the_last_request_to_look_for_plugins_is_kept(start, url):
+    """A process that has slept for days finds it."""
+    here, there = start(), start()
+    for _ in range(2):
+        here.shared.reload_everywhere(collect=True)
+    with closing(open_storage(url)) as storage, storage.transaction() as transaction:
+        for key, row in [*transaction.items("asks")]:
+            transaction.put("asks", key, {**row, "at": row["at"] - 900_000})
+    here.shared.ask("reset")
+    with closing(open_storage(url)) as storage:
+        assert [row["what"] for _, row in sorted(storage.read("asks").items())] == [
+            *("reload", "reset")
+        ]
+    assert there.refresh() is True
+
+
 def test_damaged_rows_are_left_out(start, tmp_path):
     """They stop no refresh."""
     storage = TinyDBStorage(tmp_path / "plugins.json")

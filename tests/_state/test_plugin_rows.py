@@ -118,6 +118,22 @@ class TestRemember:
         refusing.read = storage.read
         assert PluginRows(refusing).remember(specs, rules) == rows
 
+    def test_the_last_number_is_written_once(self, plugin_rows, storage, monkeypatch):
+        """However many plugins are new: on a database server each write takes a round trip."""
+        written = []
+        with storage.transaction() as transaction:
+            kind = type(transaction)
+        put = kind.put
+
+        def counting(self, table, key, row):
+            written.append(table)
+            put(self, table, key, row)
+
+        monkeypatch.setattr(kind, "put", counting)
+        plugin_rows.remember([spec(f"p{n}") for n in range(50)], RULES)
+        assert written.count("counters") == 1
+        assert plugin_rows.remember([spec("q")], RULES)[Slug("q")].pk == 51
+
     def test_two_plugins_of_one_slug_are_no_news_for_ever(self, plugin_rows, storage):
         """The one that wins the slug is remembered, whoever else claims it."""
         specs = settle([spec("tea", "b-tea"), spec("tea", "a-tea")]).specs.values()
