@@ -169,11 +169,10 @@ class AdminResponder(Responder):
         given = read_request(visit.request)
         pairs = given.items() if isinstance(given, dict) else ()
         sent = {name: value for name, value in pairs if isinstance(value, str)}
+        signer, _ = self._signer(visit.request)
         token = sent.pop(TOKEN_FIELD, "")
-        # A form that was shown before a key was stored is signed with that of the browser.
-        keys = filter(None, (self._key.get(), _cookie_of(visit.request, _KEY)))
-        is_signed = any(Signer(key=key).accepts(visit.actor, token) for key in keys)
-        if visit.request.token is None and not is_signed:
+        # Once a key is stored, the one in a cookie counts no more: others may have planted it.
+        if visit.request.token is None and not signer.accepts(visit.actor, token):
             raise PermissionDeniedError(
                 visit.text(
                     "The form is too old, or comes from another page; nothing was changed. "

@@ -19,7 +19,9 @@ _ROWS: Final = MappingProxyType(
         "activate": ("activate", "Activate {0}", "activate {0}"),
         "deactivate": ("deactivate", "Deactivate {0}", "deactivate {0}"),
         "reset": ("reset", "Try {0} again", "reset {0}"),
-        "close_everywhere": ("reset", "Close the circuit of {0} in all processes", "reset {0}"),
+        "close_everywhere": (
+            *("reset-everywhere", "Close the circuit of {0} in all processes", "reset {0}"),
+        ),
         "reload": ("reload", "Reload", "reload"),
         "reload_everywhere": ("reload", "Reload all processes", "reload"),
         "probe": ("probe", "Probe {0}", "probe {0}"),

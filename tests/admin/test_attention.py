@@ -93,9 +93,38 @@ def test_a_circuit_of_another_process_is_closed_from_here(visitor_of, monkeypatc
         monkeypatch.setattr(registry.shared, "ask", lambda *given: asked.append(given))
         visitor = visitor_of(registry)
 
-        visitor("attention/").press("Close the circuit of faulty in all processes")
+        page = visitor("attention/").press("Close the circuit of faulty in all processes")
 
         assert asked == [("reset", "faulty")]
+        assert page.doc.roles["status"] == [
+            "faulty: “Close the circuit of faulty in all processes” is asked of all processes; "
+            "each does so within moments."
+        ]
+
+
+def test_circuits_here_and_elsewhere_have_buttons_of_their_own(visitor_of, monkeypatch):
+    """Both repairs have one code and one plugin; each button does what it says."""
+    failure = ProcessFailure(
+        stage=Stage.CALL, slug="faulty", subject=OPEN_CIRCUIT, message="open", is_running=True
+    )
+    with PluginRegistry(
+        "shop",
+        hookspecs=[Hooks],
+        builtin=[("faulty", Faulty)],
+        circuit=CircuitPolicy(max_failures=1, within=60, cool_down=600),
+    ) as registry:
+        registry.load()
+        registry.activate("faulty")
+        registry.call(Hooks.price)
+        assert registry.get("faulty").circuit == "open"
+        monkeypatch.setattr("plugreg.repairs.gathering._failures", lambda *_: (failure,))
+        asked = []
+        monkeypatch.setattr(registry.shared, "ask", lambda *given: asked.append(given))
+
+        visitor_of(registry)("attention/").press("Close the circuit of faulty in all processes")
+
+        assert asked == [("reset", "faulty")]
+        assert registry.get("faulty").circuit == "open"
 
 
 def test_what_cannot_be_undone_is_asked_first(visitor_of):

@@ -120,8 +120,8 @@ def test_a_browser_keeps_the_key_where_none_can_be_stored(visitor_of):
         assert registry.get("tea").wanted
 
 
-def test_a_form_from_before_a_key_was_stored_is_accepted(visitor_of):
-    """Its token is signed with the key in the cookie of the browser, which has not changed."""
+def test_a_form_from_before_a_key_was_stored_is_sent_again(visitor_of):
+    """A key in a cookie counts no more then, since another site may have planted it."""
     options = {"builtin": [("tea", Plugin)], "storage": MemoryStorage()}
     with PluginRegistry("shop", **options, safe_mode=True) as safe:
         safe.load()
@@ -132,7 +132,11 @@ def test_a_form_from_before_a_key_was_stored_is_accepted(visitor_of):
             visitor_of(registry)
             assert registry.shared.notes.get("page key")
 
-            assert question.press("Activate").status == 200
+            refusal = question.press("Activate")
+            assert refusal.status == 403
+            assert "load the page again, and send it once more" in refusal.doc.text
+            assert not safe.get("tea").wanted
+            assert visitor("plugins/tea/activate/").press("Activate").status == 200
         assert safe.get("tea").wanted
 
 

@@ -30,6 +30,7 @@ _SCREENS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "probe": ("", "plugins_probe_create"),
         "reload": ("", "plugins_reload_create"),
         "reset": ("", "plugins_reset_create"),
+        "reset-everywhere": ("", "plugins_reset_create"),
     }
 )
 """The screen of an action by its name, "" where a button does it, and the operation of both."""
@@ -101,6 +102,13 @@ def _run(visit: Visit, repair: Repair, action: RepairAction) -> Message:
         reason = str(error)[:500]
         words = visit.text("%(slug)s: “%(action)s” failed: %(reason)s", **names, reason=reason)
         return Message("alert", words)
+    if action.name == "reset-everywhere":
+        # What the other processes will do cannot be seen yet.
+        words = visit.text(
+            "%(slug)s: “%(action)s” is asked of all processes; each does so within moments.",
+            **names,
+        )
+        return Message("status", words)
     left = {(other.code, other.slug) for other in visit.api.registry.repairs()}
     if (repair.code, repair.slug) in left:
         words = visit.text("%(slug)s: “%(action)s” is done, and it still needs attention.", **names)
