@@ -305,12 +305,18 @@ _SCALARS: Final = frozenset(_WRITERS)
 
 def is_json(value: Any) -> bool:
     """Return whether JSON returns the same value, in all its depth."""
-    if type(value) in _SCALARS:
+    kind = type(value)
+    if kind in _SCALARS:
         return True
     try:
-        return _is_list_of(is_json, value) or _is_dict_of(is_json, value)
+        # Without a helper for each level, values may be twice as deep.
+        if kind is list:
+            return all(map(is_json, value))
+        if kind is dict:
+            return all(type(key) is str for key in value) and all(map(is_json, value.values()))
     except RecursionError:
-        return False
+        pass
+    return False
 
 
 def fits_json(kind: Any) -> Fits | None:

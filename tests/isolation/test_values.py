@@ -16,6 +16,7 @@ import pytest
 
 from plugreg import ValueNotSentError
 from plugreg.isolation import Isolated
+from plugreg.isolation.codec import is_json
 
 SHOP = """
 import datetime, decimal, enum, uuid
@@ -246,6 +247,15 @@ def test_a_result_of_another_type(host: Any, shop: Any) -> None:
 
         assert type(outcome.error) is ValueNotSentError
         assert (outcome.error.argument, outcome.error.type) == ("result", kind)
+
+
+def test_a_deep_value() -> None:
+    """A value without types may be as deep as Python's own JSON allows."""
+    value: Any = "end"
+    for _ in range(400):
+        value = {"more": [value]}
+
+    assert is_json(value)
 
 
 def test_pickle_sends_anything(host: Any, shop: Any) -> None:
