@@ -35,6 +35,7 @@ from plugreg.isolation.protocol import ERROR, VALUE, request
 from plugreg.isolation.sending import Sender
 from plugreg.isolation.systems import start_process
 from plugreg.isolation.waits import HERE, Place
+from plugreg.records import Stage
 
 _MOST_ASKS: Final = 64
 """How much a process may ask of the host at once; a plugin that calls itself asks without end."""
@@ -377,7 +378,7 @@ class ChildProcess:
         if "log" in message:
             self._listener.log(int(message["level"]), str(message["log"]))
         elif "stage" in message:
-            self.stage = str(message["stage"])
+            self.stage = Stage(message["stage"])
         elif "ask" in message:
             self._listener.asked(self, message)
 

@@ -316,6 +316,16 @@ BROKEN = {
         Stage.INIT,
         "PluginDiedError",
     ),
+    "import announces what is no stage, and dies": (
+        "import json, os, socket\nfor number in range(3, 60):\n    try:\n"
+        "        data = json.dumps({'stage': 'garbage'}).encode()\n"
+        "        line = socket.socket(fileno=os.dup(number))\n"
+        "        line.send(len(data).to_bytes(4, 'big') + data)\n"
+        "    except OSError:\n        pass\n"
+        "os._exit(3)" + REST,
+        Stage.IMPORT,
+        "PluginDiedError",
+    ),
     "activation dies": (
         "import os\nfrom plugreg import hookimpl\n@hookimpl\ndef plugreg_activated(): os._exit(3)",
         Stage.ACTIVATE,
