@@ -99,9 +99,13 @@ def with_netrc(variables: Mapping[str, str], names: Iterable[str], folder: Path)
 
 
 def _read_own() -> str:
-    """Return the user's own file, "" if there is none."""
+    """Return the user's own file, "" if there is none that can be parsed."""
+    from netrc import NetrcParseError, netrc
+
     given = os.environ.get("NETRC")
     for name in (given,) if given else ("~/.netrc", "~/_netrc"):
-        with suppress(OSError, RuntimeError, UnicodeDecodeError):
-            return Path(name).expanduser().read_text(encoding="utf-8")
+        with suppress(NetrcParseError, OSError, RuntimeError, UnicodeDecodeError):
+            path = Path(name).expanduser()
+            netrc(path)
+            return path.read_text(encoding="utf-8")
     return ""

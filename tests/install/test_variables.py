@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import netrc
 import os
 import re
 import sysconfig
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from plugreg.install.variables import commands_path, credentials_in, variables
+from plugreg.install.variables import commands_path, credentials_in, variables, with_netrc
 
 SECRET = "s3cret-canary"
 
@@ -85,3 +86,15 @@ def test_variables_without_credentials(given):
     """No word that is no secret is removed from the output."""
     found = credentials_in(given)
     assert [word for word in found if word.strip(":") not in ("", "__token__")] == []
+
+
+def test_a_damaged_file_of_the_user_hides_no_login(monkeypatch, tmp_path):
+    """Its entries would make the whole file useless, and those of an index with it."""
+    (tmp_path / "own").write_text("machine x login\nfoo bar\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "own"))
+    given = {"URL": "https://robot:geheim@index.example/simple"}
+
+    found = with_netrc(given, ["URL"], tmp_path)
+    logins = netrc.netrc(found["NETRC"])
+    assert found["URL"] == "https://index.example/simple"
+    assert logins.authenticators("index.example") == ("robot", "", "geheim")
