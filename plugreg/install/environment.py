@@ -202,6 +202,8 @@ class PackageEnvironment:
             except InstallConflictError as error:
                 found = "; ".join(error.conflicts or error.reasons)
                 reason = f"{targets[0].shown!r} does not suit what is installed: {found}"
+                if not self._is_isolated:
+                    reason += "; ask for another version, or install it with isolate=True"
                 refusals.append(Refusal(rule="conflict", reason=reason))
         plan = InstallPlan(
             target=targets[0],

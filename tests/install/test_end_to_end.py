@@ -421,6 +421,7 @@ class TestThroughPython:
         reason = plan["refusals"][0]["reason"]
         assert "requires packaging<24" in reason
         assert "the host has packaging" in reason
+        assert "install it with isolate=True" in reason
         assert host.failing("registry.install(plan)")["error"] == "InstallRefusedError"
 
         plan = host("plan = registry.plan('shop-nothing')\nplan")
