@@ -102,7 +102,7 @@ def resolve(
         )
 
     needs, held, faults = _find_needs(chosen, rows, rules, describe, providers)
-    for slug in needs.keys() & quarantined.keys():
+    for slug in sorted(needs.keys() & quarantined.keys()):
         held[slug] = _ENDED_PROCESS
         faults.append(_failure(slug, quarantined[slug], stage=Stage.IMPORT))
     if others is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NoReturn
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -72,7 +72,7 @@ def read_file(path: str) -> tuple[Described, ...]:
     try:
         data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         # JSON has neither dates nor infinite numbers.
-        file = _File.model_validate_json(json.dumps(data, allow_nan=False))
+        file = _File.model_validate_json(json.dumps(data, allow_nan=False, default=_refuse))
     except ValidationError as error:
         first = error.errors()[0]
         reason = f"{path!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
@@ -84,6 +84,10 @@ def read_file(path: str) -> tuple[Described, ...]:
         Described(slug, plugin.active, plugin.requirement, _by_user(plugin))
         for slug, plugin in file.plugins.items()
     )
+
+
+def _refuse(value: object) -> NoReturn:
+    raise ValueError(f"{value} is no JSON value; write a string")
 
 
 def _by_user(plugin: _Plugin) -> dict[int | None, dict[str, Any]]:

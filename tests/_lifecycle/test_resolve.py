@@ -64,6 +64,19 @@ def messages_of(plan):
 class TestHeld:
     """Each plugin that stays off has the state and the reason of its case."""
 
+    def test_quarantined(self):
+        """In the order of their slugs, whatever the hashes of this process are."""
+        slugs = [f"p{n:02}" for n in range(30)]
+        plan = resolve(
+            settle([spec(slug) for slug in slugs]),
+            {},
+            HostRules(new_plugins_active=True),
+            lambda _: PluginFacts(),
+            quarantined=dict.fromkeys(slugs, "ended the process 7 of this machine"),
+        )
+        assert [failure.slug for failure in plan.failures] == slugs
+        assert {held.reason for held in plan.held.values()} == {"ended the process that loaded it"}
+
     def test_blocked(self):
         """A blocked plugin is so whatever is wanted, is not described, and is no failure."""
         plan = plan_of(

@@ -157,6 +157,13 @@ class TestApply:
         assert (done.code, done.document["ok"]) == (2, False)
         assert filled.store.read_bytes() == before
 
+    def test_a_date_is_named_with_its_remedy(self, filled, tmp_path):
+        """TOML has dates, and settings are JSON values."""
+        path = tmp_path / "plugins.toml"
+        path.write_text("schema = 1\n[plugins.discount.settings]\nPERCENT = 1979-05-27\n")
+        error = filled.run("apply", str(path), "--json").document["error"]
+        assert "1979-05-27 is no JSON value; write a string" in error["message"]
+
     def test_no_file(self, filled, tmp_path):
         """Likewise."""
         assert filled.run("apply", str(tmp_path / "none.toml"), "--prune").code == 2
