@@ -8,6 +8,7 @@ sends anything, and lets the other side run code.
 from __future__ import annotations
 
 import base64
+import copyreg
 import inspect
 import io
 import json
@@ -251,7 +252,8 @@ class OwnCodec(JsonCodec):
         stream = io.BytesIO()
         pickler = pickle.Pickler(stream)
         # A view of a mapping is pickled as its contents.
-        pickler.dispatch_table = {MappingProxyType: lambda view: (dict, (dict(view),))}
+        views: dict[type, Any] = {MappingProxyType: lambda view: (dict, (dict(view),))}
+        pickler.dispatch_table = copyreg.dispatch_table | views
         pickler.dump([*values])
         return stream.getvalue()
 

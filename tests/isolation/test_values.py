@@ -6,17 +6,19 @@ import asyncio
 import datetime
 import decimal
 import enum
+import re
 import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from plugreg import ValueNotSentError
 from plugreg.isolation import Isolated
-from plugreg.isolation.codec import is_json
+from plugreg.isolation.codec import OwnCodec, is_json
 
 SHOP = """
 import datetime, decimal, enum, uuid
@@ -256,6 +258,14 @@ def test_a_deep_value() -> None:
         value = {"more": [value]}
 
     assert is_json(value)
+
+
+def test_plugregs_own_values_are_pickled_as_usual() -> None:
+    """Views of mappings become dicts, and what Python registers with copyreg arrives, too."""
+    codec = OwnCodec("plugreg_hook", {"value": Any})
+    values = [MappingProxyType({"key": re.compile("a+")})]
+
+    assert codec.unpack_arguments(codec.pack_arguments(values)) == [{"key": re.compile("a+")}]
 
 
 def test_pickle_sends_anything(host: Any, shop: Any) -> None:
