@@ -270,6 +270,7 @@ class LifeCycle(Publisher, frozen=False, eq=False):
             if self._asked_until is None:
                 # Earlier requests do not concern a process that is loaded now.
                 self._asked_until = revision
+            asked = [] if self._asked_until == revision else self._open_asks()
             if self.environment is not None:
                 self.environment.follow()
             forget_folders()
@@ -299,7 +300,6 @@ class LifeCycle(Publisher, frozen=False, eq=False):
             finally:
                 self._notify_changed(changed, active)
             self._known_damage = damage
-            asked = [] if self._asked_until == revision else self._open_asks()
             if [ask.revision for ask in asked] == [own]:
                 self._asked_until, asked = own, []
             # A request that is still open must be found at the next look.
