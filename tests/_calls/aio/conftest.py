@@ -12,7 +12,7 @@ LONG = 60.0
 
 @pytest.fixture(params=["asyncio", "trio"])
 def bench(request):
-    from tests._calls.aio.bench import Bench
+    from aio_bench import Bench
 
     return Bench(request.param)
 
@@ -32,7 +32,7 @@ def quick(monkeypatch, patient):
 
 @pytest.fixture
 def hanging():
-    from tests._calls.aio.bench import Hanging
+    from aio_bench import Hanging
 
     found = Hanging()
     yield found

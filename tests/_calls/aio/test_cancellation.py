@@ -8,9 +8,9 @@ import gc
 import threading
 
 import pytest
+from aio_bench import LONG, Bench, Hooks, anyio, forever, impl, raising_async, until
 
 from plugreg import PluginBusyError
-from tests._calls.aio.bench import LONG, Bench, Hooks, anyio, forever, impl, raising_async, until
 
 
 class TestCancellation:

@@ -7,11 +7,7 @@ import functools
 import threading
 
 import pytest
-
-from plugreg._calls import aio as async_calls
-from plugreg._calls.dispatcher import Dispatcher
-from plugreg.records import PluginFailure, Stage
-from tests._calls.aio.bench import (
+from aio_bench import (
     LONG,
     SHORT,
     Bench,
@@ -22,6 +18,10 @@ from tests._calls.aio.bench import (
     raising_async,
     until,
 )
+
+from plugreg._calls import aio as async_calls
+from plugreg._calls.dispatcher import Dispatcher
+from plugreg.records import PluginFailure, Stage
 
 
 class TestIsolation:

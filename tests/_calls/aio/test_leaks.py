@@ -6,7 +6,7 @@ import asyncio
 import gc
 import threading
 
-from tests._calls.aio.bench import (
+from aio_bench import (
     LONG,
     SHORT,
     Hanging,

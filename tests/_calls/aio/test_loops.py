@@ -12,10 +12,7 @@ import threading
 from contextlib import suppress
 
 import pytest
-
-from plugreg import PluginBusyError
-from plugreg._calls.aio import _jobs, _loops
-from tests._calls.aio.bench import (
+from aio_bench import (
     LONG,
     SHORT,
     Bench,
@@ -26,6 +23,9 @@ from tests._calls.aio.bench import (
     trio,
     until,
 )
+
+from plugreg import PluginBusyError
+from plugreg._calls.aio import _jobs, _loops
 
 
 class TestLoops:

@@ -9,13 +9,13 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from aio_bench import LONG, SHORT, Hooks, anyio, forever, impl, raising, raising_async
 
 from plugreg import PluginRegistry, PluginTimeoutError, RegistryNotReady
 from plugreg._calls.aio._jobs import SupervisedAwaitable
 from plugreg._calls.circuits import CircuitPolicy
 from plugreg.hooks import hookimpl
 from plugreg.records import Stage
-from tests._calls.aio.bench import LONG, SHORT, Hooks, anyio, forever, impl, raising, raising_async
 
 
 class TestRegistry:

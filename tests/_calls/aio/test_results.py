@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 
 import pytest
+from aio_bench import Bench, Hooks, anyio, impl, raising, raising_async
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plugreg.exceptions import UnknownHookError
 from plugreg.hooks import HookCallError
-from tests._calls.aio.bench import Bench, Hooks, anyio, impl, raising, raising_async
 
 
 class TestResults:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextvars
 import threading
 
+from aio_bench import LONG, SHORT, Hooks, anyio, impl
+
 from plugreg._calls.aio import _threads
-from tests._calls.aio.bench import LONG, SHORT, Hooks, anyio, impl
 
 
 class TestThreads:

@@ -8,10 +8,10 @@ from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
+from aio_bench import LONG, SHORT, Bench, Hooks, anyio, forever, impl
 
 from plugreg import PluginBusyError, PluginRegistry, PluginTimeoutError
 from plugreg.hooks import hookimpl
-from tests._calls.aio.bench import LONG, SHORT, Bench, Hooks, anyio, forever, impl
 
 
 class TestTimeLimits:

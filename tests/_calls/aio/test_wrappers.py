@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from types import SimpleNamespace
 
+from aio_bench import LONG, SHORT, Bench, Hooks, anyio, forever, impl
+
 from plugreg.hooks import hookimpl
-from tests._calls.aio.bench import LONG, SHORT, Bench, Hooks, anyio, forever, impl
 
 
 class TestWrappers:
