@@ -6,7 +6,9 @@ of the protocol, see `plugreg.isolation.protocol`; the rest is the value.
 
 from __future__ import annotations
 
+import select
 import socket
+import sys
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
@@ -43,12 +45,17 @@ class Line:
         largest: The most bytes of a frame that is received.
     """
 
-    __slots__ = ("_data", "_largest", "sock")
+    __slots__ = ("_data", "_largest", "poll", "sock")
 
     def __init__(self, sock: socket.socket, largest: int = LARGEST) -> None:
         self.sock = sock
         self._largest = largest
         self._data = bytearray()
+        self.poll: Any = None
+        """Waits for bytes that can be received; a thread needs it at each call."""
+        if sys.platform != "win32":
+            self.poll = select.poll()
+            self.poll.register(sock, select.POLLIN)
 
     def send(self, body: bytes) -> None:
         """Send a frame on a socket that blocks."""

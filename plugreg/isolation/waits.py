@@ -130,7 +130,10 @@ async def receive(place: Place, line: Line, deadline: float) -> bytes:
     frame = line.rest()
     while frame is None:
         # Also after the deadline: this process may have been paused, and the frame is there.
-        await _until_ready(place, line.sock, deadline, writing=False)
+        if place is HERE and line.poll is not None:
+            line.poll.poll(min(max(deadline - time.monotonic(), 0), _LONGEST_WAIT) * 1000)
+        else:
+            await _until_ready(place, line.sock, deadline, writing=False)
         frame = line.receive_some()
         if frame is None and time.monotonic() > deadline:
             raise TimeoutError
