@@ -32,6 +32,22 @@ class Faulty(Plugin):
         return 1 / 0
 
 
+@pytest.fixture
+def faulty():
+    """A registry whose only plugin has an open circuit."""
+    with PluginRegistry(
+        "shop",
+        hookspecs=[Hooks],
+        builtin=[("faulty", Faulty)],
+        circuit=CircuitPolicy(max_failures=1, within=60, cool_down=600),
+    ) as registry:
+        registry.load()
+        registry.activate("faulty")
+        registry.call(Hooks.price)
+        assert registry.get("faulty").circuit == "open"
+        yield registry
+
+
 def test_repairs_are_those_of_the_registry(visitor, registry):
     """Each has its severity, code and text, as ``registry.repairs()`` has it."""
     page = visitor("attention/")
@@ -53,31 +69,21 @@ def test_an_empty_list_says_so(visitor, registry):
     assert "Nothing needs attention." in page.doc.text
 
 
-def test_an_action_is_run_and_reported(visitor_of):
+def test_an_action_is_run_and_reported(visitor_of, faulty):
     """The button does as its label says, and the answer names the plugin."""
-    with PluginRegistry(
-        "shop",
-        hookspecs=[Hooks],
-        builtin=[("faulty", Faulty)],
-        circuit=CircuitPolicy(max_failures=1, within=60, cool_down=600),
-    ) as registry:
-        registry.load()
-        registry.activate("faulty")
-        registry.call(Hooks.price)
-        assert registry.get("faulty").circuit == "open"
-        visitor = visitor_of(registry)
+    visitor = visitor_of(faulty)
 
-        page = visitor("attention/").press("Close the circuit of faulty")
+    page = visitor("attention/").press("Close the circuit of faulty")
 
-        assert registry.get("faulty").circuit == "closed"
-        (said,) = page.doc.roles["status"]
-        assert said.startswith("faulty:")
+    assert faulty.get("faulty").circuit == "closed"
+    (said,) = page.doc.roles["status"]
+    assert said.startswith("faulty:")
 
-        registry.call(Hooks.price)
-        page = visitor("plugins/faulty/runtime/").press("Reset")
+    faulty.call(Hooks.price)
+    page = visitor("plugins/faulty/runtime/").press("Reset")
 
-        assert registry.get("faulty").circuit == "closed"
-        assert page.doc.roles["status"] == ["faulty is called again: its circuit is closed."]
+    assert faulty.get("faulty").circuit == "closed"
+    assert page.doc.roles["status"] == ["faulty is called again: its circuit is closed."]
 
 
 def test_a_circuit_of_another_process_is_closed_from_here(visitor_of, monkeypatch):
@@ -102,29 +108,19 @@ def test_a_circuit_of_another_process_is_closed_from_here(visitor_of, monkeypatc
         ]
 
 
-def test_circuits_here_and_elsewhere_have_buttons_of_their_own(visitor_of, monkeypatch):
+def test_circuits_here_and_elsewhere_have_buttons_of_their_own(visitor_of, faulty, monkeypatch):
     """Both repairs have one code and one plugin; each button does what it says."""
     failure = ProcessFailure(
         stage=Stage.CALL, slug="faulty", subject=OPEN_CIRCUIT, message="open", is_running=True
     )
-    with PluginRegistry(
-        "shop",
-        hookspecs=[Hooks],
-        builtin=[("faulty", Faulty)],
-        circuit=CircuitPolicy(max_failures=1, within=60, cool_down=600),
-    ) as registry:
-        registry.load()
-        registry.activate("faulty")
-        registry.call(Hooks.price)
-        assert registry.get("faulty").circuit == "open"
-        monkeypatch.setattr("plugreg.repairs.gathering._failures", lambda *_: (failure,))
-        asked = []
-        monkeypatch.setattr(registry.shared, "ask", lambda *given: asked.append(given))
+    monkeypatch.setattr("plugreg.repairs.gathering._failures", lambda *_: (failure,))
+    asked = []
+    monkeypatch.setattr(faulty.shared, "ask", lambda *given: asked.append(given))
 
-        visitor_of(registry)("attention/").press("Close the circuit of faulty in all processes")
+    visitor_of(faulty)("attention/").press("Close the circuit of faulty in all processes")
 
-        assert asked == [("reset", "faulty")]
-        assert registry.get("faulty").circuit == "open"
+    assert asked == [("reset", "faulty")]
+    assert faulty.get("faulty").circuit == "open"
 
 
 def test_what_cannot_be_undone_is_asked_first(visitor_of):
