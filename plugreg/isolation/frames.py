@@ -52,7 +52,7 @@ class Line:
         self._largest = largest
         self._data = bytearray()
         self.poll: Any = None
-        """Waits for bytes that can be received; a thread needs it at each call."""
+        """The poll object for received bytes, kept because each call needs it; None on Windows."""
         if sys.platform != "win32":
             self.poll = select.poll()
             self.poll.register(sock, select.POLLIN)
