@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.lazy import exceptions
@@ -135,10 +135,7 @@ class BufferedTransaction:
         return changed[key] if key in changed else self._source.record(table, key)
 
 
-S = TypeVar("S", bound="RecordSource")
-
-
-class BufferedStorage(Generic[S]):
+class BufferedStorage:
     """Base of each `Storage`: holds the changes of a transaction back until it ends.
 
     Args:
@@ -149,11 +146,11 @@ class BufferedStorage(Generic[S]):
     def __init__(self, lock: str, lock_timeout: float | None) -> None:
         self._gate = Gate(lock, lock_timeout)
 
-    def _locked(self, deadline: float) -> AbstractContextManager[S]:
+    def _locked(self, deadline: float) -> AbstractContextManager[Any]:
         """Hold the store's lock for a ``with`` block, and provide the latest commit."""
         raise NotImplementedError
 
-    def _commit(self, source: S, changes: Changes) -> None:
+    def _commit(self, source: Any, changes: Changes) -> None:
         """Commit changes to the contents that `_locked` has provided and still holds."""
         raise NotImplementedError
 
@@ -180,7 +177,7 @@ class BufferedStorage(Generic[S]):
         self._gate.close()
 
 
-class MemoryStorage(BufferedStorage[StoreState]):
+class MemoryStorage(BufferedStorage):
     """A `Storage` that lasts as long as this object, in this process only.
 
     Nothing is written to disk. All threads may use it; a transaction waits without limit for the

@@ -26,7 +26,7 @@ OnCorrupt = Literal["raise", "set_aside"]
 """The handling of a damaged file; see `TinyDBStorage`."""
 
 
-class TinyDBStorage(BufferedStorage[StoreState]):
+class TinyDBStorage(BufferedStorage):
     """A `Storage` in a file, shared by all threads and processes of a machine.
 
     Opening checks the whole file. Without a file the store is empty, and the first commit creates

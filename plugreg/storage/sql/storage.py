@@ -123,7 +123,7 @@ class OpenTransaction:
             roll_back(self._connection)
 
 
-class SQLStorage(BufferedStorage[OpenTransaction]):
+class SQLStorage(BufferedStorage):
     """A `Storage` in a database, shared by all processes that can reach it.
 
     Opening connects, and creates the tables ``<prefix>records`` and ``<prefix>meta``. Several
