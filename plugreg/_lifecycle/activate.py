@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._support.frozen import NamedTuple, replace
@@ -29,8 +30,9 @@ MOST_BROUGHT: Final = 1_000
 """Most plugins that a plugin may provide, because an endless iterator must not block."""
 
 
+_BASE: Final = "base"
 _SETTINGS: Final = "settings"
-"""The key of the capability to declare settings."""
+"""The keys of the row of every plugin, and of the capability to declare settings."""
 
 OpenContext = Callable[[str, Declared], "BoundContext"]
 """Returns the context of the plugin with this slug, which declares these settings."""
@@ -101,11 +103,14 @@ class Activator:
         present, enabled, faults = self._check_mixins(slug, plugin)
         if faults:
             return Activation(failures=tuple(faults))
-        has_settings = any(mixin.key == _SETTINGS for mixin in present)
-        with Guard() as guard:
-            declared = _read_declared(plugin) if has_settings else Declared()
-        if guard.error is not None:
-            return Activation(failures=(_failure_of(slug, guard.error, _SETTINGS, is_mixin=True),))
+        names = {mixin.key: mixin.human_name for mixin in present}
+        declared = Declared()
+        if _SETTINGS in names:
+            with Guard() as guard:
+                declared = _read_declared(plugin)
+            if guard.error is not None:
+                failure = _failure_of(slug, guard.error, _SETTINGS, is_mixin=True)
+                return Activation(failures=(failure,))
         dist_info = spec.path if spec.distribution is not None else None
         with Guard() as guard:
             implementations = self._manager.implementations(
@@ -115,7 +120,7 @@ class Activator:
             return Activation(failures=(_failure_of(slug, guard.error, "", is_mixin=False),))
         active = ActivePlugin(
             loaded=loaded,
-            mixins={mixin.key: mixin.human_name for mixin in present},
+            mixins=names,
             enabled=frozenset(enabled),
             implementations=implementations,
             settings=declared.settings,
@@ -130,7 +135,7 @@ class Activator:
             failure = self._begin(begun, declared, rows, full=full)
             if failure is None:
                 brings, failures = _find_brought(active)
-                if not has_settings:
+                if _SETTINGS not in names:
                     failures += _unread_settings(slug, plugin)
                 if brings:
                     active = replace(active, brings=brings)
@@ -196,20 +201,20 @@ class Activator:
     def _check_mixins(
         self, slug: str, plugin: object
     ) -> tuple[list[MixinSpec], list[str], list[PluginFailure]]:
-        from plugreg.mixins._spec import BASE, has, is_enabled
-
         present, enabled, failures = [], [], []
-        for mixin in sorted(self._mixins, key=lambda mixin: mixin.order):
+        for mixin in sorted(self._mixins, key=attrgetter("order")):
+            if mixin.key == _BASE:
+                present.append(mixin)
+                enabled.append(mixin.key)
+                continue
+            from plugreg.mixins._contract import contract_faults
+            from plugreg.mixins._spec import has, is_enabled
+
             with Guard() as guard:
                 if not has(mixin, plugin):
                     continue
                 present.append(mixin)
-                faults: tuple[str, ...] = ()
-                if mixin is not BASE:
-                    from plugreg.mixins._contract import contract_faults
-
-                    faults = contract_faults(mixin, plugin)
-                if faults:
+                if faults := contract_faults(mixin, plugin):
                     message = f"mixin {mixin.key!r}: {'; '.join(faults)}"
                     failures.append(_failure(slug, message, mixin.key))
                 elif is_enabled(mixin, plugin):
@@ -225,8 +230,6 @@ class Activator:
 
         The call that undoes a step is noted before the step, and left out if the step itself fails.
         """
-        from plugreg.mixins._spec import run_activate
-
         active, undo = begun.active, begun.undo
         slug, plugin = begun.slug, begun.plugin
         subject, is_mixin, done = "", False, 0
@@ -243,7 +246,10 @@ class Activator:
                 if mixin.deactivate is not None:
                     deactivate = partial(mixin.deactivate, plugin)
                     undo.append(_Step(deactivate, mixin.key, f"mixin {mixin.key!r}"))
-                run_activate(mixin, plugin, full=full)
+                if mixin.activate is not None:
+                    from plugreg.mixins._spec import run_activate
+
+                    run_activate(mixin, plugin, full=full)
             subject, is_mixin, done = "plugreg_activated", False, len(undo)
             hook = "plugreg_deactivating"
             undo += [_Step(row.function, hook) for row in active.implementations.rows(hook)]
@@ -337,10 +343,10 @@ def _find_brought(
     slug = active.slug
     with Guard() as guard:
         answers = active.implementations.invoke("plugreg_plugins")
+        if not answers:
+            return (), ()
         items = chain.from_iterable(answer for answer in answers if answer is not None)
         pairs = [_checked_pair(item) for item in islice(items, MOST_BROUGHT + 1)]
-        if not pairs:
-            return (), ()
         if len(pairs) > MOST_BROUGHT:
             raise ValueError(f"a plugin may bring no more than {MOST_BROUGHT} others")
         from plugreg.discovery import objects

@@ -428,8 +428,9 @@ class Assembly:
         return context
 
     def _has_mixin(self, cls: type) -> bool:
-        # Every class has the capability "base", whose class is object.
-        return any(issubclass(cls, row.cls) for row in self.mixins if row.cls is not object)
+        # A host's row may be that of every class.
+        rows = self.mixins.capabilities()
+        return any(issubclass(cls, row.cls) for row in rows if row.cls is not object)
 
     def _is_isolated(self, slug: str) -> bool:
         active = self.published.snapshot.active.get(slug)

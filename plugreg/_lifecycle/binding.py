@@ -54,8 +54,8 @@ class BoundContext:
 
     def changed_settings(self) -> frozenset[str]:
         """Return the keys of values that others have stored since `watch_settings`."""
-        stored = self._store.stored(self._slug)
-        return frozenset() if self._seen is None else self._seen.changes(stored)
+        stored, seen = self._store.stored(self._slug), self._seen
+        return frozenset() if seen is None or seen is stored else seen.changes(stored)
 
     def unwatch_settings(self) -> None:
         """Stop keeping track."""

@@ -75,16 +75,19 @@ class SettingsHealth:
 
     def check(self, plugins: Iterable[ActivePlugin]) -> list[PluginFailure]:
         """Check all settings of plugins in service; return the records of their faults."""
-        records: list[PluginFailure] = []
-        for plugin in plugins:
-            with self._lock.get():
-                # The findings of writes that come meanwhile are noted here.
+        plugins = [*plugins]
+        with self._lock.get():
+            # The findings of writes that come meanwhile are noted here.
+            for plugin in plugins:
                 known = self._found.get(plugin.slug)
                 if known is None or known.active is not plugin:
                     self._found[plugin.slug] = SettingFaults(plugin)
-            if plugin.settings or plugin.user_settings or self._store.knows(plugin.slug):
-                records += self._check_all(plugin)
-        return records
+        return [
+            record
+            for plugin in plugins
+            if plugin.settings or plugin.user_settings or self._store.knows(plugin.slug)
+            for record in self._check_all(plugin)
+        ]
 
     def check_read(self, plugins: Iterable[ActivePlugin], read: Callable[[], T]) -> T:
         """Call ``read``, and check those plugins again of which it has read other values."""

@@ -108,13 +108,18 @@ class MixinTable:
     """
 
     def __init__(self, own: Iterable[MixinSpec]) -> None:
-        self._own = tuple(own)
+        self._own = [*own]
 
     def __iter__(self) -> Iterator[MixinSpec]:
-        modules = map(sys.modules.get, _CAPABILITIES)
+        from plugreg.mixins._spec import BASE
+
+        return iter((BASE, *self.capabilities()))
+
+    def capabilities(self) -> list[MixinSpec]:
+        """Return the rows that are iterated, without that of every plugin."""
+        modules = filter(None, map(sys.modules.get, _CAPABILITIES))
         # A module that another thread has only begun to import has no row.
-        known = [module for module in modules if module and hasattr(module, "SPEC")]
-        return iter((*_rows(known), *self._own))
+        return [module.SPEC for module in modules if hasattr(module, "SPEC")] + self._own
 
     def all(self) -> tuple[MixinSpec, ...]:
         """Return all rows, plugreg's first."""
