@@ -109,8 +109,8 @@ class Activator:
             with Guard() as guard:
                 declared = _read_declared(plugin)
             if guard.error is not None:
-                failure = _failure_of(slug, guard.error, _SETTINGS, is_mixin=True)
-                return Activation(failures=(failure,))
+                fault = _failure_of(slug, guard.error, _SETTINGS, is_mixin=True)
+                return Activation(failures=(fault,))
         dist_info = spec.path if spec.distribution is not None else None
         with Guard() as guard:
             implementations = self._manager.implementations(
