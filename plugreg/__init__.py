@@ -6,7 +6,7 @@ one is imported already.
 
 from typing import TYPE_CHECKING
 
-from plugreg._support.lazy import lazy_names
+from plugreg._support import lazy_names
 from plugreg.hooks import hookimpl, hookspec
 from plugreg.plugin import Plugin
 from plugreg.registry import PluginRegistry

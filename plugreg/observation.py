@@ -14,9 +14,9 @@ from time import perf_counter
 from types import CoroutineType, FrameType
 from typing import Any, Final, Protocol
 
+from plugreg._support import PerProcess
 from plugreg._support.frozen import Frozen, NamedTuple
 from plugreg._support.guard import is_abort, running_trio
-from plugreg._support.lazy import PerProcess
 
 
 class CallObserver(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
-from plugreg._support.lazy import exceptions
+from plugreg._support import exceptions
 from plugreg._support.slugs import Slug, slugify
 
 if TYPE_CHECKING:

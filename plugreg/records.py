@@ -15,9 +15,9 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from plugreg._support import exceptions
 from plugreg._support.frozen import Frozen, replace
 from plugreg._support.guard import LONGEST_MESSAGE, Guard, cut, explain, plain
-from plugreg._support.lazy import exceptions
 from plugreg._support.slugs import Slug, has_utf8, near
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from plugreg._support.lazy import exceptions, lazy
+from plugreg._support import exceptions, lazy
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

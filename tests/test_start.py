@@ -17,9 +17,8 @@ from pathlib import Path
 import pytest
 
 import plugreg
-from plugreg import exceptions, records
+from plugreg import _support, exceptions, records
 from plugreg._calls import outcome
-from plugreg._support import lazy
 from plugreg.settings import definition
 
 HEAVY = ("pydantic", "tinydb", "importlib_metadata", "sqlalchemy", "packaging.requirements")
@@ -31,7 +30,7 @@ ON_THE_WAY = """
     _lifecycle.change_queue _lifecycle.lifecycle _lifecycle.publishing _lifecycle.recording
     _lifecycle.resolve _lifecycle.snapshot
     _state _state.ledger _state.plugin_rows _state.probe_rows _state.published
-    _support _support.frozen _support.guard _support.lazy _support.slugs
+    _support _support.frozen _support.guard _support.slugs
     discovery discovery.entry_points
     hooks hooks._exchanging hooks._manager hooks._rows hooks._specs
     hooks._tables
@@ -242,7 +241,7 @@ print(json.dumps(sorted(name for name in sys.modules if name.startswith("plugreg
         assert len(errors) > 30
         for name in errors:
             assert getattr(plugreg, name) is getattr(exceptions, name)
-            assert getattr(lazy.exceptions, name) is getattr(exceptions, name)
+            assert getattr(_support.exceptions, name) is getattr(exceptions, name)
         assert set(plugreg.__all__) <= set(dir(plugreg))
 
     def test_the_annotations_of_a_plugin_can_be_evaluated(self):

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from math import isfinite
 from typing import Final
 
+from plugreg._support import PerProcess
 from plugreg._support.frozen import Frozen, NamedTuple
-from plugreg._support.lazy import PerProcess
 from plugreg.records import CircuitState
 
 

@@ -20,8 +20,8 @@ from plugreg._calls.outcome import (
     enter_wrapper,
     leave_wrapper,
 )
+from plugreg._support import PerProcess
 from plugreg._support.guard import Guard, belongs_to_process
-from plugreg._support.lazy import PerProcess
 from plugreg.hooks import (
     HookCallError,
     HookSubset,
@@ -465,7 +465,8 @@ class Dispatcher:
         """
         table = self._table(hook, args)
         arguments = table.arguments(kwargs)
-        return await self._async_calls.get().results(table, arguments, self._timeout)
+        calls: AsyncCalls = self._async_calls.get()
+        return await calls.results(table, arguments, self._timeout)
 
     if TYPE_CHECKING:
 
@@ -516,7 +517,8 @@ class Dispatcher:
             RuntimeError: If neither asyncio nor trio runs here.
         """
         table = self._table(hook, args)
-        return await self._async_calls.get().outcomes(
+        calls: AsyncCalls = self._async_calls.get()
+        return await calls.outcomes(
             table.hook.name, table.bare, table.arguments(kwargs), self._timeout
         )
 
@@ -538,7 +540,8 @@ class Dispatcher:
         """
         if not rows:
             return []
-        return await self._async_calls.get().outcomes(rows[0].hook, rows, {}, self._timeout)
+        calls: AsyncCalls = self._async_calls.get()
+        return await calls.outcomes(rows[0].hook, rows, {}, self._timeout)
 
     def call_watched(self, hook: str, watch: Callable[[str], object] | None, **kwargs: Any) -> None:
         """Call every implementation as :meth:`call` does.

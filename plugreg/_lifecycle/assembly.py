@@ -19,8 +19,8 @@ from plugreg._state.ledger import FailureLedger
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._state.probe_rows import ProbeRows
 from plugreg._state.published import Published, RevisionTracker, StoredRows
+from plugreg._support import lazy
 from plugreg._support.guard import safe_repr
-from plugreg._support.lazy import lazy
 from plugreg._support.slugs import Slug, canonical, near, slug_fault, slugify
 from plugreg.discovery import Sources
 from plugreg.mixins import KEYS, MixinTable

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from plugreg._state.plugin_rows import PluginRows
-from plugreg._support.lazy import lazy
+from plugreg._support import lazy
 from plugreg._support.slugs import Slug
 from plugreg.settings.store import SettingsStore
 from plugreg.settings.values import Declared, StoredSettings, User

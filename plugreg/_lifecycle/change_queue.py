@@ -14,8 +14,8 @@ from time import monotonic
 from typing import Any, Final, TypeVar
 from weakref import ref
 
+from plugreg._support import PerProcess, exceptions
 from plugreg._support.guard import Guard, explain, places_of
-from plugreg._support.lazy import PerProcess, exceptions
 
 T = TypeVar("T")
 

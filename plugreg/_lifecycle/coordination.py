@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from plugreg._lifecycle.lifecycle import LifeCycle
 from plugreg._state.heartbeat import Heartbeat
 from plugreg._state.published import Published
-from plugreg._support.lazy import lazy
+from plugreg._support import lazy
 from plugreg.records import LoadReport, ProcessFailure, ProcessRecord
 from plugreg.storage import Storage
 

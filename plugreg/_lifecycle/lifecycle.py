@@ -13,8 +13,8 @@ from plugreg._lifecycle.change_queue import ChangeQueue, EventOutbox
 from plugreg._lifecycle.publishing import Publisher
 from plugreg._lifecycle.snapshot import Remake
 from plugreg._state.published import RevisionTracker
+from plugreg._support import exceptions
 from plugreg._support.frozen import replace
-from plugreg._support.lazy import exceptions
 from plugreg._support.slugs import Slug
 from plugreg.discovery import Sources, forget_folders, restricted
 from plugreg.records import (

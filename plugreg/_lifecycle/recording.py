@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from plugreg._state.ledger import FailureLedger
+from plugreg._support import PerProcess
 from plugreg._support.frozen import NamedTuple
-from plugreg._support.lazy import PerProcess
 from plugreg._support.slugs import near
 from plugreg.records import ActivePlugin, PluginFailure, Stage
 from plugreg.settings.store import SettingsStore

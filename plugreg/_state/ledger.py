@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
+from plugreg._support import PerProcess
 from plugreg._support.frozen import replace
 from plugreg._support.guard import Guard
-from plugreg._support.lazy import PerProcess
 from plugreg.records import PluginFailure, Stage
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from plugreg._state.ledger import ScrubberOf, hides_nothing
 from plugreg._state.probe_rows import PROBES
+from plugreg._support import PerProcess, exceptions
 from plugreg._support.frozen import replace
-from plugreg._support.lazy import PerProcess, exceptions
 from plugreg._support.slugs import Slug, has_control_characters, has_utf8
 from plugreg.records import EMPTY, HostRules, PluginFailure, PluginRow, PluginSpec, Stage
 from plugreg.settings.store import TABLES, VERSIONS

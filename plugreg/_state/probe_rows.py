@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from plugreg._support.lazy import PerProcess
+from plugreg._support import PerProcess
 from plugreg.records import EMPTY, PluginSpec
 from plugreg.storage.base import Record, field, parse_records, readable
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from plugreg._state.plugin_rows import COUNTERS, PluginRows
 from plugreg._state.probe_rows import ProbeRows
+from plugreg._support import exceptions
 from plugreg._support.frozen import Frozen, replace
-from plugreg._support.lazy import exceptions
 from plugreg._support.slugs import Slug
 from plugreg.records import (
     HostRules,

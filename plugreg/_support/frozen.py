@@ -24,7 +24,7 @@ from typing import (
     dataclass_transform,
 )
 
-from plugreg._support.lazy import lazy
+from plugreg._support import lazy
 
 __all__ = ["Frozen", "FrozenType", "NamedTuple", "arguments", "replace"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 
+from plugreg._support import PerProcess
 from plugreg._support.guard import explain
-from plugreg._support.lazy import PerProcess
 
 _logger = logging.getLogger("plugreg")
 

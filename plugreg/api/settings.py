@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from plugreg._support import lazy
 from plugreg._support.guard import Guard, plain, safe_str
-from plugreg._support.lazy import lazy
 from plugreg.api import models
 from plugreg.api.access import OWN, READ, STAFF
 from plugreg.api.errors import InvalidError, NotFoundError, shorten_name

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from plugreg._support.lazy import lazy
+from plugreg._support import lazy
 from plugreg.cli.faults import Fault, fault_of, refused, usage
 from plugreg.cli.output import Output, only_answers
 from plugreg.exceptions import RecordCorruptError

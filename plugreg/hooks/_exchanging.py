@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, cast
 import pluggy
 from pluggy import HookCaller, HookImpl
 
+from plugreg._support import PerProcess
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import Guard
-from plugreg._support.lazy import PerProcess
 from plugreg.hooks._rows import Row, slug_of
 from plugreg.hooks._specs import RELATIONS
 from plugreg.hooks._tables import HookTable, Implementations, Rank, section

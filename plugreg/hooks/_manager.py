@@ -14,8 +14,8 @@ from pluggy._compat import DistFacade
 from pluggy._hooks import _SubsetHookCaller
 from pluggy._manager import _static_hook_attr
 
+from plugreg._support import exceptions
 from plugreg._support.guard import Guard, safe_repr, safe_str
-from plugreg._support.lazy import exceptions
 from plugreg._support.slugs import near
 from plugreg.hooks._exchanging import (
     Caller,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from plugreg._support.lazy import lazy_names
+from plugreg._support import lazy_names
 from plugreg.exceptions import PluginNotBoundError
 
 if TYPE_CHECKING:

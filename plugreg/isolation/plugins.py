@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plugreg._support import call_at_fork
 from plugreg._support.frozen import replace
 from plugreg._support.guard import Guard
-from plugreg._support.lazy import call_at_fork
 from plugreg.install.generations import isolated_folders
 from plugreg.isolation.options import Isolated, parse_isolate
 from plugreg.records import (

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
 from plugreg._calls.aio._loops import running_loop
+from plugreg._support import PerProcess
 from plugreg._support.guard import Guard, explain
-from plugreg._support.lazy import PerProcess
 from plugreg._support.process import GRACE
 from plugreg.exceptions import (
     IsolationError,

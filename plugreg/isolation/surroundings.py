@@ -9,7 +9,7 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from plugreg._support.lazy import lazy
+from plugreg._support import lazy
 from plugreg._support.slugs import Slug
 from plugreg.isolation.data import to_data
 from plugreg.isolation.description import has_settings

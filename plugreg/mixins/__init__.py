@@ -13,7 +13,7 @@ from importlib import import_module
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Final
 
-from plugreg._support.lazy import lazy_names
+from plugreg._support import lazy_names
 
 if TYPE_CHECKING:
     from plugreg.mixins._spec import MixinSpec

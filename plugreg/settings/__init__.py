@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from plugreg._support.lazy import lazy_names
+from plugreg._support import lazy_names
 
 if TYPE_CHECKING:
     from plugreg.settings.view import SettingChange, SettingsView

@@ -15,8 +15,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from weakref import WeakValueDictionary
 
+from plugreg._support import PerProcess, exceptions
 from plugreg._support.guard import explain
-from plugreg._support.lazy import PerProcess, exceptions
 from plugreg.records import EMPTY, PluginFailure
 from plugreg.settings.values import (
     FIRST_VERSION,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plugreg._support.lazy import lazy_names
+from plugreg._support import lazy_names
 from plugreg.storage.memory import MemoryStorage
 
 if TYPE_CHECKING:

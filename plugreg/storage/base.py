@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from plugreg._support.lazy import PerProcess, exceptions
+from plugreg._support import PerProcess, exceptions
 from plugreg._support.slugs import has_utf8
 
 if TYPE_CHECKING:

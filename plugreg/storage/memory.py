@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from plugreg._support import exceptions
 from plugreg._support.frozen import NamedTuple
-from plugreg._support.lazy import exceptions
 from plugreg.storage.base import (
     Changes,
     DamagedRecord,

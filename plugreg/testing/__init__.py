@@ -7,7 +7,7 @@ its authors a fixture of its own with `host_fixture`. `Conformance` is a base cl
 
 from typing import TYPE_CHECKING
 
-from plugreg._support.lazy import lazy_names
+from plugreg._support import lazy_names
 
 if TYPE_CHECKING:
     from plugreg.testing.before import OldSettings, stored

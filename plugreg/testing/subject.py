@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from plugreg._support.lazy import lazy
+from plugreg._support import lazy
 from plugreg._support.slugs import canonical, slug_fault, slugify
 from plugreg.contract import Contract
 from plugreg.contract.checking import check

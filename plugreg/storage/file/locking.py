@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from plugreg._support.lazy import call_at_fork
+from plugreg._support import call_at_fork
 from plugreg.exceptions import StorageLockedError, StorageUnavailableError
 
 _PAUSE_SECONDS: Final = (0.0005, 0.0035)

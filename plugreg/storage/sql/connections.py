@@ -11,7 +11,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from plugreg._support.lazy import call_at_fork
+from plugreg._support import call_at_fork
 from plugreg.exceptions import StorageError
 
 _FORK_SECONDS: Final = 1.0
