@@ -8,19 +8,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import partial
-from time import perf_counter
-from types import CoroutineType, EllipsisType
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
-from plugreg._calls.outcome import (
-    FaultRecorder,
-    Outcome,
-    OutcomeDraft,
-    Wrapper,
-    enter_wrapper,
-    leave_wrapper,
-)
-from plugreg._support import PerProcess
+from plugreg._support import PerProcess, lazy
 from plugreg._support.guard import Guard, belongs_to_process
 from plugreg.hooks import (
     HookCallError,
@@ -30,7 +21,6 @@ from plugreg.hooks import (
     Keep,
     PluginManager,
     Row,
-    refuse,
 )
 
 if TYPE_CHECKING:
@@ -40,6 +30,7 @@ if TYPE_CHECKING:
 
     from plugreg._calls.aio import AsyncCalls
     from plugreg._calls.circuits import Circuits
+    from plugreg._calls.outcome import FaultRecorder, Outcome
     from plugreg._calls.supervision import Supervision
     from plugreg.hooks import Position
     from plugreg.observation import CallStats, Observation, RunningCall
@@ -246,7 +237,9 @@ class Dispatcher:
             HookCallError: If arguments are missing, unknown or positional, or the hook is historic.
             RegistryNotReady: Before load and after close.
         """
-        table = self._table(hook, args)
+        if args or not self._is_ready:
+            self._check(hook, args)
+        table = self._manager.table(hook)
         return [*self._outcomes(table.rows, table.arguments(kwargs))]
 
     if TYPE_CHECKING:
@@ -281,7 +274,9 @@ class Dispatcher:
             HookCallError: If arguments are missing, unknown or positional, or the hook is historic.
             RegistryNotReady: Before load and after close.
         """
-        table = self._table(hook, args)
+        if args or not self._is_ready:
+            self._check(hook, args)
+        table = self._manager.table(hook)
         return self._outcomes(table.rows, table.arguments(kwargs))
 
     if TYPE_CHECKING:
@@ -595,59 +590,29 @@ class Dispatcher:
             name = self._manager.table(hook).hook.name
             raise HookCallError(f"arguments of hook {name!r} must be given by keyword")
 
-    def _outcomes(
-        self, rows: Iterable[Row], arguments: Mapping[str, Any]
-    ) -> Iterator[Outcome[Any]]:
-        """Call implementations on demand, and record their exceptions."""
-        outcome: Any
-        for slug, hook, function, _, pick in rows:
-            began = perf_counter()
-            try:
-                value = function(*pick(arguments))
-                if type(value) is CoroutineType:
-                    refuse(value)
-            except BaseException as error:
-                seconds = perf_counter() - began
-                if belongs_to_process(error):
-                    raise
-                failure = self._on_fault(slug, hook, error)
-                outcome = Outcome(slug, None, error, failure, seconds)
-            else:
-                outcome = OutcomeDraft(slug, value, perf_counter() - began)
-                outcome.__class__ = Outcome
-            yield outcome
+    @lazy
+    def _outcomes(self) -> Callable[[Iterable[Row], Mapping[str, Any]], Iterator[Outcome[Any]]]:
+        """Function that calls implementations on demand, and yields an outcome for each."""
+        # Imported at the first such call, as a start makes none.
+        from plugreg._calls.outcome import make_outcomes
+
+        return make_outcomes(self._on_fault)
+
+    @lazy
+    def _call_in_wrappers(self) -> Callable[..., list[Any]]:
+        # Imported at the first such call, as few hooks have wrappers.
+        from plugreg._calls.wrappers import call_in_wrappers
+
+        return call_in_wrappers
 
     def _call_wrapped(
         self, table: HookTable, given: Mapping[str, Any], *, first: bool
     ) -> list[Any]:
         """Run the implementations inside the wrappers; return the results that are not None."""
         arguments = table.arguments(given)
-        is_list = not table.firstresult
-        keep = self._keep
-        entered: list[tuple[Row, Wrapper]] = []
-        try:
-            for row in table.wrappers:
-                try:
-                    entered.append((row, enter_wrapper(row.function(*row.pick(arguments)))))
-                except BaseException as error:  # noqa: BLE001 - recorded, or raised again
-                    keep(row, error)
-            results = table.loop(first)(table.calls, keep, table.pick(arguments))
-            if not entered:
-                return results
-            value: Any = results if is_list else next(iter(results), None)
-            while entered:
-                row, wrapper = entered.pop()
-                try:
-                    value = leave_wrapper(wrapper, value, is_list=is_list)
-                except BaseException as error:  # noqa: BLE001 - recorded, or raised again
-                    keep(row, error)
-        except BaseException:
-            # It belongs to the process. The wrappers are closed, whatever they make of it.
-            for _, wrapper in reversed(entered):
-                with Guard():
-                    wrapper.close()
-            raise
-        return [result for result in (value if is_list else (value,)) if result is not None]
+        if table.wrappers:
+            return self._call_in_wrappers(table, arguments, self._keep, first=first)
+        return table.loop(first)(table.calls, self._keep, table.pick(arguments))
 
 
 def _unchanged(row: Row) -> Row:

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any, TypeAlias
 
 from plugreg._calls.aio._jobs import Job, Team
-from plugreg._calls.outcome import Wrapper, check_list, enter_wrapper, leave_wrapper
+from plugreg._calls.wrappers import Wrapper, check_list, enter_wrapper, leave_wrapper
 from plugreg._support.guard import Guard
 
 
