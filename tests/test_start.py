@@ -25,7 +25,7 @@ HEAVY = ("pydantic", "tinydb", "importlib_metadata", "sqlalchemy", "packaging.re
 
 ON_THE_WAY = """
     plugin records registry
-    _calls _calls.calling _calls.dispatcher
+    _calls _calls.dispatcher
     _lifecycle _lifecycle.activate _lifecycle.assembly _lifecycle.build _lifecycle.catalogue
     _lifecycle.change_queue _lifecycle.lifecycle _lifecycle.publishing _lifecycle.recording
     _lifecycle.resolve _lifecycle.snapshot

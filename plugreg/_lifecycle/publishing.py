@@ -8,7 +8,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from plugreg._calls.calling import HOOK_ORDER, UNKNOWN_HOOKS, Calling
+from plugreg._calls import HOOK_ORDER, UNKNOWN_HOOKS, Calling
 from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.build import Builder
 from plugreg._lifecycle.recording import UNKNOWN_PLUGIN, Retries, SettingsHealth

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from plugreg._calls.calling import OPEN_CIRCUIT
+from plugreg._calls import OPEN_CIRCUIT
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.slugs import Slug
 from plugreg.records import (

@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import combinations
 from typing import Any, Final
 
-from plugreg._calls.calling import OPEN_CIRCUIT
+from plugreg._calls import OPEN_CIRCUIT
 from plugreg._lifecycle.recording import UNKNOWN_PLUGIN as OVERRIDES
 from plugreg._lifecycle.recording import SettingsHealth
 from plugreg._lifecycle.resolve import settle

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plugreg import CircuitPolicy, Plugin, PluginRegistry, hookimpl, hookspec
-from plugreg._calls.calling import OPEN_CIRCUIT
+from plugreg._calls import OPEN_CIRCUIT
 from plugreg.api import Actor
 from plugreg.exceptions import StorageError
 from plugreg.mixins import SettingsMixin

@@ -8,7 +8,7 @@ from unittest.mock import Mock, call
 
 import pytest
 
-from plugreg._calls.calling import OPEN_CIRCUIT
+from plugreg._calls import OPEN_CIRCUIT
 from plugreg._support.slugs import Slug
 from plugreg.exceptions import RecordCorruptError
 from plugreg.observation import RunningCall
