@@ -6,11 +6,9 @@ Plugin objects are kept track of without comparing or hashing them.
 from __future__ import annotations
 
 import threading
-import weakref
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from copy import copy
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,14 +16,16 @@ import pluggy
 from pluggy import HookCaller, HookImpl
 
 from plugreg._support import PerProcess
-from plugreg._support.frozen import NamedTuple
-from plugreg._support.guard import Guard
-from plugreg.hooks._rows import Row, slug_of
+from plugreg.hooks._rows import Row
 from plugreg.hooks._specs import RELATIONS
 from plugreg.hooks._tables import HookTable, Implementations, Rank, section
 
 if TYPE_CHECKING:
+    from plugreg.hooks._history import Delivered, HistoricCall
     from plugreg.hooks._order import Arranged
+
+Place = tuple[int, tuple[Rank, int]]
+"""The section of an exchanged implementation, and its place among the exchanged."""
 
 
 class Identities:
@@ -36,60 +36,6 @@ class Identities:
 
     def __contains__(self, item: object) -> bool:
         return id(item) in self._objects
-
-
-class Delivered:
-    """The number of historic calls of a hook that each plugin object has received.
-
-    It keeps no object alive that has weak references. Of the others it keeps the last object of
-    each plugin: while it is alive, no other object can have its id.
-    """
-
-    def __init__(self) -> None:
-        self._counts: dict[int, tuple[object, int]] = {}
-        self._last: dict[str, object] = {}
-
-    def get(self, plugin: object) -> int:
-        """Return the number of calls that this object has received."""
-        _, count = self._counts.get(id(plugin), (None, 0))
-        return count
-
-    def put(self, slug: str, plugin: object, count: int) -> None:
-        """Remember the number of calls that a leaving object has received."""
-        key = id(plugin)
-        holder: object = None
-        try:
-            # The entry goes with the object, before another object can get the same id.
-            holder = weakref.ref(plugin, lambda _: self._counts.pop(key, None))
-        except TypeError:
-            before = self._last.get(slug)
-            self._last[slug] = plugin
-            if before is not None and before is not plugin:
-                self._counts.pop(id(before), None)
-        self._counts[key] = (holder, count)
-
-
-class HistoricCall(NamedTuple):
-    """A call that was made before a plugin was exchanged in, on its way to it."""
-
-    impl: HookImpl
-    hook_name: str
-    kwargs: Mapping[str, object]
-    callback: Callable[[Any], None] | None
-
-
-class Exchange(NamedTuple):
-    """The changes of a decided exchange beside the state.
-
-    Carrying them out twice does no harm. ``lists`` has the new list of each hook concerned.
-    ``removed`` are names of plugins, ``added`` plugins by their names. ``publish`` is the owner's
-    part.
-    """
-
-    lists: Sequence[tuple[HookCaller, list[HookImpl]]]
-    removed: Collection[str]
-    added: Mapping[str, Any]
-    publish: Callable[[], object]
 
 
 class Offer:
@@ -112,8 +58,9 @@ class ManagerState:
     """All state in one attribute, so that a host's subclass is free in its own names.
 
     A copied or unpickled manager begins with a state of its own: plugins exchanged into the
-    original count as registered by the host there. ``exchange`` is not carried out to its end
-    yet. ``due`` are the historic calls that exchanged plugins have not received.
+    original count as registered by the host there. ``exchange`` carries out a decided exchange;
+    calling it twice does no harm. ``due`` are the historic calls that exchanged plugins have not
+    received.
     """
 
     def __init__(
@@ -128,34 +75,17 @@ class ManagerState:
         self.taken: dict[str, Implementations] = {}
         # The slugs of these plugins, by their names on the manager.
         self.slugs: dict[str, str] = {}
-        # For each implementation: its section, and its place among the exchanged implementations.
-        self.places: dict[HookImpl, tuple[int, tuple[Rank, int]]] = {}
+        self.places: dict[HookImpl, Place] = {}
         self.before: frozenset[str] | None = None
         self.tables: dict[Any, HookTable] = {}
         self.arranged: dict[str, Arranged] = {}
         self.delivered: dict[str, Delivered] = {}
         self.due: deque[HistoricCall] = deque()
-        self.exchange: Exchange | None = None
+        self.exchange: Callable[[], object] | None = None
         self.offer: Offer | None = None
 
     def __reduce__(self) -> tuple[type[ManagerState], tuple[None, dict[str, HookCaller]]]:
         return ManagerState, (None, self.own)
-
-    def next(self) -> ManagerState:
-        """Return a copy to prepare an exchange in; readers go on with this state."""
-        state = ManagerState(self.around, self.own)
-        vars(state).update(vars(self))
-        state.taken, state.places = self.taken.copy(), self.places.copy()
-        state.slugs = self.slugs.copy()
-        state.arranged, state.due = self.arranged.copy(), self.due.copy()
-        return state
-
-    def put(self, added: Implementations) -> None:
-        """Add a plugin, placed by its rank, then by the order of its hooks."""
-        self.taken[added.slug] = added
-        self.slugs[added.name] = added.slug
-        for index, (_, impl) in enumerate(added.pairs):
-            self.places[impl] = (section(impl), (added.rank, index))
 
     def drop(self, slug: str) -> Implementations:
         """Remove a plugin, and return its implementations."""
@@ -166,21 +96,19 @@ class ManagerState:
         return left
 
     def arrange(
-        self, hook_name: str, impls: list[HookImpl], coming: Sequence[HookImpl]
-    ) -> list[HookImpl]:
-        """Return a hook's new list, ordered by its constraints; ``coming`` are new in it."""
+        self, hook_name: str, impls: list[HookImpl], coming: Iterable[HookImpl]
+    ) -> Arranged | None:
+        """Return a hook's list ordered by its constraints, None without; ``coming`` are new."""
         # Without constraints before and among the new rows, the others need not be searched.
         if (hook_name in self.arranged or any(map(_has_constraints, coming))) and any(
             map(_has_constraints, impls)
         ):
             from plugreg.hooks._order import arrange
 
-            self.arranged[hook_name] = found = arrange(impls)
-            return found.impls
-        self.arranged.pop(hook_name, None)
-        return impls
+            return arrange(impls)
+        return None
 
-    def placed(self, impls: list[HookImpl], arriving: Iterable[HookImpl]) -> list[HookImpl]:
+    def insert(self, impls: list[HookImpl], arriving: Mapping[HookImpl, Place]) -> None:
         """Insert exchanged implementations at their places among those of a hook.
 
         There are six parts (wrappers behind the rest, and in both trylast, plain, tryfirst). In
@@ -190,7 +118,7 @@ class ManagerState:
         """
         end = 0
         for new in arriving:
-            follows = self._follows(new)
+            follows = self._follows(new, arriving)
             # Many come in the order of their places, and so each right after its predecessor.
             low, high = 0, len(impls)
             if end and not follows(impls[end - 1]):
@@ -200,16 +128,17 @@ class ManagerState:
             end = bisect_left(impls, True, low, high, key=follows)
             impls.insert(end, new)
             end += 1
-        return impls
 
-    def _follows(self, new: HookImpl) -> Callable[[HookImpl], bool]:
+    def _follows(
+        self, new: HookImpl, arriving: Mapping[HookImpl, Place]
+    ) -> Callable[[HookImpl], bool]:
         """Return a function that says whether an implementation stands after *new*."""
         places, before = self.places, self.before or ()
-        new_part, new_place = places[new]
+        new_part, new_place = arriving[new]
         is_trylast = new_part in (0, 3)
 
         def follows(other: HookImpl) -> bool:
-            part, place = places.get(other) or (section(other), None)
+            part, place = arriving.get(other) or places.get(other) or (section(other), None)
             if part != new_part:
                 return part > new_part
             if place is None:
@@ -284,48 +213,58 @@ class ExchangingManager(pluggy.PluginManager):
         """
         with self._plugreg.writing.get():
             self.settle()
-            old, state = self._plugreg, self._plugreg.next()
-
-            def is_of_host(name: str) -> bool:
-                return name in self._name2plugin and name not in old.slugs
-
-            dropped = [state.drop(slug) for slug in dict.fromkeys(remove) if slug in old.taken]
-            leaving = {plugin.name: plugin for plugin in dropped}
-            coming: dict[str, Implementations] = {}
-            for given in add:
-                if given.slug in state.taken or is_of_host(given.slug) or is_of_host(given.name):
-                    raise ValueError(f"plugin name {given.name!r} is taken on the plugin manager")
-                free = (name for name in _names_for(given) if name not in state.slugs)
-                name = next(name for name in free if not is_of_host(name))
-                coming[name] = given if name == given.name else given.renamed(name)
-                state.put(coming[name])
+            state, names = self._plugreg, self._name2plugin
+            leaving = {slug: state.taken[slug] for slug in remove if slug in state.taken}
+            removed = {plugin.name for plugin in leaving.values()}
+            coming = _named(self, add, leaving)
             if state.before is None:
-                known = self._name2plugin.items()
-                state.before = frozenset(name for name, plugin in known if plugin is not None)
-            arriving: dict[str, list[HookImpl]] = {}
-            for left in dropped:
+                state.before = frozenset(n for n, plugin in names.items() if plugin is not None)
+            arriving: dict[str, dict[HookImpl, Place]] = {}
+            for left in leaving.values():
                 remember_history(self, left)
                 for hook_name, _ in left.pairs:
-                    arriving.setdefault(hook_name, [])
+                    arriving.setdefault(hook_name, {})
             # Removed plugins receive no historic calls.
-            state.due = deque(call for call in state.due if call.impl.plugin_name not in leaving)
+            due = deque(call for call in state.due if call.impl.plugin_name not in removed)
             for plugin in coming.values():
-                for hook_name, impl in plugin.pairs:
-                    arriving.setdefault(hook_name, []).append(impl)
-                    state.due += _due(self, plugin.plugin, hook_name, impl)
+                for index, (hook_name, impl) in enumerate(plugin.pairs):
+                    place = section(impl), (plugin.rank, index)
+                    arriving.setdefault(hook_name, {})[impl] = place
+                    due += _due(self, plugin.plugin, hook_name, impl)
             lists = []
-            for hook_name, impls in arriving.items():
+            for hook_name, places in arriving.items():
                 hook = caller_of(self, hook_name)
-                staying = base_of(self, hook).copy()
-                if leaving:
-                    staying = [impl for impl in staying if impl.plugin_name not in leaving]
-                new = state.arrange(hook_name, state.placed(staying, impls), impls)
-                lists.append((hook, new))
-            added = {name: plugin.plugin for name, plugin in coming.items()}
-            state.exchange = Exchange(lists=lists, removed=leaving, added=added, publish=publish)
+                impls = base_of(self, hook).copy()
+                if removed:
+                    impls = [impl for impl in impls if impl.plugin_name not in removed]
+                state.insert(impls, places)
+                lists.append((hook, impls, state.arrange(hook_name, impls, places)))
+
+            def carry_out() -> None:
+                # No name is on the manager while its slug is not known, as if it were the host's.
+                for name in removed:
+                    names.pop(name, None)
+                    if name not in coming:
+                        state.slugs.pop(name, None)
+                added = {plugin.slug: plugin for plugin in coming.values()}
+                for slug, left in leaving.items():
+                    for _, impl in left.pairs:
+                        state.places.pop(impl, None)
+                    if slug not in added:
+                        state.taken.pop(slug, None)
+                state.taken.update(added)
+                for places in arriving.values():
+                    state.places.update(places)
+                state.slugs.update({name: plugin.slug for name, plugin in coming.items()})
+                names.update({name: plugin.plugin for name, plugin in coming.items()})
+                state.due = due
+                for hook, impls, arranged in lists:
+                    _publish(self, hook, impls, arranged)
+                publish()
+
             try:
                 # This assignment decides: the rest is carried out, once or twice.
-                self._plugreg = state
+                state.exchange = carry_out
                 self.settle()
             except BaseException:
                 self.settle()
@@ -334,16 +273,10 @@ class ExchangingManager(pluggy.PluginManager):
     def settle(self) -> None:
         """Carry out a decided exchange that Ctrl-C has interrupted."""
         with self._plugreg.writing.get():
-            exchange = self._plugreg.exchange
-            if exchange is None:
-                return
-            for name in exchange.removed:
-                self._name2plugin.pop(name, None)
-            self._name2plugin.update(exchange.added)
-            for hook, impls in exchange.lists:
-                _publish(self, hook, impls)
-            exchange.publish()
-            self._plugreg.exchange = None
+            carry_out = self._plugreg.exchange
+            if carry_out is not None:
+                carry_out()
+                self._plugreg.exchange = None
 
     def replay(
         self, watch: Callable[[str], object] | None = None
@@ -356,28 +289,39 @@ class ExchangingManager(pluggy.PluginManager):
         Args:
             watch: Called with the slug before each call.
 
-        Yields:
+        Returns:
             ``(slug, hook, exception)`` for each implementation that fails; the others go on.
         """
-        while due := self._plugreg.due:
-            call = due[0]
-            if watch is not None:
-                watch(slug_of(call.impl))
-            with Guard() as guard:
-                results = self._hookexec(
-                    call.hook_name, [_begun(call.impl, due)], call.kwargs, False
-                )
-                if call.callback is not None and isinstance(results, list):
-                    for result in results:
-                        call.callback(result)
-            if due and due[0] is call:
-                # It has failed before the plugin's code began.
-                del due[0]
-            if guard.error is not None:
-                yield slug_of(call.impl), call.hook_name, guard.error
+        if not self._plugreg.due:
+            return iter(())
+        from plugreg.hooks._history import replay
+
+        return replay(lambda: self._plugreg.due, self._hookexec, watch)
 
 
 # The parts are functions, so that no method of a host's subclass can take their place.
+
+
+def _named(
+    manager: ExchangingManager,
+    add: Iterable[Implementations],
+    leaving: Mapping[str, Implementations],
+) -> Mapping[str, Implementations]:
+    """Return plugins by their names on the manager. Raises ValueError if a name is taken."""
+    state, names = manager._plugreg, manager._name2plugin
+    removed = {plugin.name for plugin in leaving.values()}
+    coming: dict[str, Implementations] = {}
+    slugs: set[str] = set()
+    for plugin in add:
+        stays = plugin.slug in state.taken and plugin.slug not in leaving
+        of_host = any(n in names and n not in state.slugs for n in (plugin.slug, plugin.name))
+        if stays or of_host or plugin.slug in slugs:
+            raise ValueError(f"plugin name {plugin.name!r} is taken on the plugin manager")
+        free = (name for name in _names_for(plugin) if name not in coming)
+        name = next(name for name in free if name in removed or name not in names)
+        coming[name] = plugin if name == plugin.name else plugin.renamed(name)
+        slugs.add(plugin.slug)
+    return coming
 
 
 def _names_for(plugin: Implementations) -> Iterator[str]:
@@ -385,21 +329,6 @@ def _names_for(plugin: Implementations) -> Iterator[str]:
     yield plugin.name
     yield plugin.slug
     yield from (f"{plugin.slug}-{number}" for number in count(2))
-
-
-def _begun(impl: HookImpl, due: deque[HistoricCall]) -> HookImpl:
-    """Return an implementation that removes its call from *due* as it begins.
-
-    If Ctrl-C comes before that, the call stays due.
-    """
-
-    def function(*values: Any) -> Any:
-        del due[0]
-        return impl.function(*values)
-
-    begun = copy(impl)
-    begun.function = function  # type: ignore[misc]
-    return begun
 
 
 def find_caller(manager: ExchangingManager, name: str) -> HookCaller | None:
@@ -432,10 +361,17 @@ def store(
     coming: Sequence[HookImpl] = (),
 ) -> None:
     """Publish a hook's new list, with ``coming`` new in it, in its order."""
-    _publish(manager, hook, manager._plugreg.arrange(hook.name, impls, coming))
+    _publish(manager, hook, impls, manager._plugreg.arrange(hook.name, impls, coming))
 
 
-def _publish(manager: ExchangingManager, hook: HookCaller, impls: list[HookImpl]) -> None:
+def _publish(
+    manager: ExchangingManager, hook: HookCaller, impls: list[HookImpl], arranged: Arranged | None
+) -> None:
+    if arranged is None:
+        manager._plugreg.arranged.pop(hook.name, None)
+    else:
+        manager._plugreg.arranged[hook.name] = arranged
+        impls = arranged.impls
     hook._hookimpls = impls  # type: ignore[misc]  # The only assignment that readers see.
     # The table made from the old list would keep plugins alive that have left.
     manager._plugreg.tables.pop(hook.name, None)
@@ -444,6 +380,8 @@ def _publish(manager: ExchangingManager, hook: HookCaller, impls: list[HookImpl]
 
 
 def _history_of(manager: ExchangingManager, hook_name: str) -> Delivered:
+    from plugreg.hooks._history import Delivered
+
     return manager._plugreg.delivered.setdefault(hook_name, Delivered())
 
 
@@ -463,5 +401,7 @@ def _due(
     history = None if hook is None else hook._call_history
     if not history:
         return []
+    from plugreg.hooks._history import HistoricCall
+
     count = _history_of(manager, hook_name).get(plugin)
     return [HistoricCall(impl, hook_name, *call) for call in history[count:]]
