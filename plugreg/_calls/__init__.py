@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from plugreg._calls.dispatcher import Dispatcher
-from plugreg._support.guard import safe_repr
 from plugreg._support import exceptions
+from plugreg._support.guard import safe_repr
 from plugreg.hooks import PluginManager
 from plugreg.records import CircuitState, PluginFailure, Stage
 

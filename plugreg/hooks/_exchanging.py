@@ -18,14 +18,15 @@ from pluggy import HookCaller, HookImpl
 from plugreg._support import PerProcess
 from plugreg.hooks._rows import Row
 from plugreg.hooks._specs import RELATIONS
-from plugreg.hooks._tables import HookTable, Implementations, Rank, section
+from plugreg.hooks._tables import HookTable, Implementations, section
 
 if TYPE_CHECKING:
     from plugreg.hooks._history import Delivered, HistoricCall
     from plugreg.hooks._order import Arranged
+    from plugreg.hooks._tables import Rank
 
-Place = tuple[int, tuple[Rank, int]]
-"""The section of an exchanged implementation, and its place among the exchanged."""
+    Place = tuple[int, tuple[Rank, int]]
+    """The section of an exchanged implementation, and its place among the exchanged."""
 
 
 class Identities:

@@ -33,18 +33,19 @@ from plugreg.hooks._exchanging import (
 from plugreg.hooks._rows import SLUG, Row
 from plugreg.hooks._specs import (
     OBJECT_NAMES,
-    MarkedFunction,
     Marks,
     PlugregSpecs,
     as_plain,
     find_at_once,
 )
-from plugreg.hooks._tables import HookSubset, HookTable, Implementations, Rank
+from plugreg.hooks._tables import HookSubset, HookTable, Implementations
 
 if TYPE_CHECKING:
     import importlib.metadata
 
     from plugreg.hooks._order import Position
+    from plugreg.hooks._specs import MarkedFunction
+    from plugreg.hooks._tables import Rank
 
 
 class PluginManager(ExchangingManager):
@@ -85,8 +86,7 @@ class PluginManager(ExchangingManager):
             plugin: The plugin object.
             name: Name of an attribute.
         """
-        opts = super().parse_hookimpl_opts(plugin, name)
-        return _plugreg_opts(self, plugin, name, "plugreg_impl", {}) if opts is None else opts
+        return _options(self, plugin, name, "impl", {})
 
     def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
         """Return the options of a spec, by any marker or the prefix.
@@ -97,22 +97,28 @@ class PluginManager(ExchangingManager):
         """
         if name in OBJECT_NAMES:
             return None
-        opts = super().parse_hookspec_opts(module_or_class, name)
-        if opts is not None:
-            return opts
         implicit = {"firstresult": False, "historic": False}
-        return _plugreg_opts(self, module_or_class, name, "plugreg_spec", implicit)
+        return _options(self, module_or_class, name, "spec", implicit)
 
     def add_hookspecs(self, module_or_class: Any) -> None:
         """Add the specs of a module or class, as pluggy's method does.
 
         Args:
             module_or_class: The module or class.
+
+        Raises:
+            ValueError: If it has no spec, or a hook has one already.
+            PluginValidationError: If a registered implementation does not match its spec.
         """
-        for name in dir(module_or_class):
-            if self.parse_hookspec_opts(module_or_class, name) is not None:
-                caller_of(self, name)
-        super().add_hookspecs(module_or_class)
+        found = {
+            name: opts
+            for name in dir(module_or_class)
+            if (opts := self.parse_hookspec_opts(module_or_class, name)) is not None
+        }
+        if not found:
+            raise ValueError(f"did not find any {self.project_name!r} hooks in {module_or_class!r}")
+        for name, opts in found.items():
+            _specify(self, caller_of(self, name), module_or_class, opts)
 
     @property
     def has_registry(self) -> bool:
@@ -126,10 +132,8 @@ class PluginManager(ExchangingManager):
             if opts is not None and name not in self._plugreg.own:
                 # The host may have registered plugins that implement it.
                 caller = vars(self.hook).pop(name, None) or Caller(name, self._hookexec)
-                caller.set_specification(PlugregSpecs, opts)
                 self._plugreg.own[name] = caller
-                for impl in caller.get_hookimpls():
-                    self._verify_hook(caller, impl)
+                _specify(self, caller, PlugregSpecs, opts)
 
     def implementations(
         self,
@@ -518,7 +522,7 @@ def _find_one_by_one(manager: PluginManager, plugin: Any) -> Iterator[MarkedFunc
             continue
         found = _static_hook_attr(plugin, attribute)
         assert found is not None, f"{plugin!r}.{attribute} is not a hookable attribute"
-        yield MarkedFunction(attribute, opts, found[1])
+        yield attribute, opts, found[1]
 
 
 def _is_by_prefix(manager: PluginManager, impl: HookImpl) -> bool:
@@ -588,17 +592,25 @@ def _make_table(manager: PluginManager, hook: Any) -> HookTable:
         raise TypeError(f"a hook is its spec function or its name, not {safe_repr(hook)}")
     table = manager.table(name)
     if table.spec is not None and table.spec.function is hook:
-        # MarkedFunction at once from now on. The spec keeps this function anyway; no other is kept.
+        # Found at once from now on. The spec keeps this function anyway; no other is kept.
         tables[hook] = table
     return table
 
 
-def _plugreg_opts(
-    manager: PluginManager, holder: Any, name: str, marker: str, implicit: dict[str, Any]
+def _specify(manager: PluginManager, hook: HookCaller, holder: Any, opts: Any) -> None:
+    """Set the spec of a hook, and check the implementations that it has already."""
+    hook.set_specification(holder, opts)
+    for impl in hook.get_hookimpls():
+        manager._verify_hook(hook, impl)
+
+
+def _options(
+    manager: PluginManager, holder: Any, name: str, kind: str, implicit: dict[str, Any]
 ) -> dict[str, Any] | None:
-    """Return the options of plugreg's own marker, or those of the prefix."""
+    """Return the options of the host's marker or plugreg's own, or those of the prefix."""
     found = _static_hook_attr(holder, name)
     if found is None:
         return None
-    opts = Marks((marker,), manager.implicit_prefix).options(name, found[0])
+    marks = Marks((f"{manager.project_name}_{kind}", f"plugreg_{kind}"), manager.implicit_prefix)
+    opts = marks.options(name, found[0])
     return implicit if opts == {} else opts

@@ -22,7 +22,6 @@ from typing import (
 from pluggy import HookimplMarker, HookimplOpts, HookspecMarker
 from pluggy._manager import _static_hook_attr
 
-from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import safe_repr
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -285,19 +284,17 @@ _mro_of: Final = type.__dict__["__mro__"].__get__
 _dict_of: Final = type.__dict__["__dict__"].__get__
 
 
-class MarkedFunction(NamedTuple):
+if TYPE_CHECKING:
+    MarkedFunction = tuple[str, HookimplOpts, Callable[..., Any]]
     """A hook implementation: its name, its options, and the function."""
 
-    name: str
-    options: HookimplOpts
-    function: Callable[..., Any]
 
-
-class Marks(NamedTuple):
+class Marks:
     """The marks of implementations: attributes of markers, or a prefix."""
 
-    attributes: tuple[str, ...]
-    prefix: str | None
+    def __init__(self, attributes: tuple[str, str], prefix: str | None) -> None:
+        self.attributes = attributes
+        self.prefix = prefix
 
     def options(self, name: str, holder: object) -> dict[str, Any] | None:
         """Return the options of an implementation, None for other attributes."""
@@ -322,7 +319,7 @@ def find_at_once(plugin: object, marks: Marks) -> list[MarkedFunction] | None:
     own, inherited = attributes
     first, second = marks.attributes
     prefix = marks.prefix
-    found = []
+    found: list[MarkedFunction] = []
     static: tuple[object, Callable[..., object]] | None
     for name, value in {**inherited, **own}.items():
         if name in OBJECT_NAMES:
@@ -341,7 +338,7 @@ def find_at_once(plugin: object, marks: Marks) -> list[MarkedFunction] | None:
             continue
         options = marks.options(name, static[0])
         if options is not None:
-            found.append(MarkedFunction(name, cast("HookimplOpts", options), static[1]))
+            found.append((name, cast("HookimplOpts", options), static[1]))
     return sorted(found, key=itemgetter(0))
 
 

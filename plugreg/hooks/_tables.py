@@ -21,8 +21,25 @@ if TYPE_CHECKING:
 
     from plugreg.hooks._order import Position
 
-Rank = tuple[Any, ...]
-"""The place of a plugin among the others: plugins registered later have a greater rank."""
+    Rank = tuple[Any, ...]
+    """The place of a plugin among the others: plugins registered later have a greater rank."""
+
+    Shape = tuple[int, ...]
+    """The places of the values of a call that a function takes, in its own order."""
+
+    Call = tuple[Callable[..., Any], int, Row]
+    """A function, the number of the shape of its arguments, and its row."""
+
+    Calls = tuple[Call, ...]
+
+    Pick = Callable[[Mapping[str, Any]], Any]
+    """Takes the arguments of a call; returns some values: a single value, or a tuple of several."""
+
+    Loop = Callable[["Calls", "Keep", Any], list[Any]]
+    """Takes calls, a ``Keep`` and the picked values; returns the results that are not None."""
+
+Keep = Callable[[Row, BaseException], None]
+"""Records the exception of an implementation, or raises it again."""
 
 
 class Implementations(Frozen, eq=False):
@@ -87,23 +104,6 @@ class Implementations(Frozen, eq=False):
         """
         return [row.run(kwargs) for row in self.rows(hook, kwargs)]
 
-
-Shape = tuple[int, ...]
-"""The places of the values of a call that a function takes, in its own order."""
-
-Call = tuple[Callable[..., Any], int, Row]
-"""A function, the number of the shape of its arguments, and its row."""
-
-Calls = tuple[Call, ...]
-
-Keep = Callable[[Row, BaseException], None]
-"""Records the exception of an implementation, or raises it again."""
-
-Pick = Callable[[Mapping[str, Any]], Any]
-"""Takes the arguments of a call; returns the values of some: one value, or a tuple of several."""
-
-Loop = Callable[[Calls, Keep, Any], list[Any]]
-"""Takes calls, a ``Keep`` and the picked values; returns the results that are not None."""
 
 # Calling a function takes half the time when its arguments are written out, and a hook call does
 # little else. So the source of the loop is made for the arguments that the implementations take.
