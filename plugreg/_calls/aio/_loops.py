@@ -14,17 +14,32 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from plugreg._support.guard import running_trio
 
 if TYPE_CHECKING:
+    from asyncio import Future
     from socket import socket
 
 Done = Callable[[object], object]
 """Called when a task has ended, with an object that says nothing."""
 
 
+class _Signal:
+    """An event that a single coroutine waits for, once; cheaper than an ``asyncio.Event``."""
+
+    def __init__(self, future: Future[None]) -> None:
+        self._future = future
+
+    def set(self) -> None:
+        # A cancelled wait has cancelled the future.
+        if not self._future.done():
+            self._future.set_result(None)
+
+    def wait(self) -> Awaitable[None]:
+        return self._future
+
+
 class AsyncioLoop:
     """The few operations that differ between the loops.
 
-    Made, and used, in the loop's thread. ``cancelled`` is the exception class of a cancellation,
-    ``event`` makes an event.
+    Made, and used, in the loop's thread. ``cancelled`` is the exception class of a cancellation.
     """
 
     def __init__(self) -> None:
@@ -33,7 +48,10 @@ class AsyncioLoop:
         self._loop = asyncio.get_running_loop()
         self._current_task = asyncio.current_task
         self.cancelled: type[BaseException] = asyncio.CancelledError
-        self.event: Callable[[], Any] = asyncio.Event
+
+    def event(self) -> _Signal:
+        """Return an event, for a single wait."""
+        return _Signal(self._loop.create_future())
 
     def soon(self, callback: Callable[[], object]) -> None:
         """Call a function soon in the loop's thread. Any thread may use this."""
