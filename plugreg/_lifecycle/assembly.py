@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from plugreg.records import PluginFacts, PluginFailure, PluginSpec
     from plugreg.settings.values import Declared
 
-T = TypeVar("T")
+    T = TypeVar("T")
+    MakeIsolation = Callable[["Assembly"], Isolation]
+    """Returns the isolated plugins of a registry, from its parts."""
 
 
 class Options(SimpleNamespace):
@@ -225,10 +227,6 @@ def switched_off(table: MixinTable, switches: Mapping[str, bool]) -> frozenset[s
     return frozenset(
         spec.key for spec in rows if spec.switch is not None and not switches.get(spec.switch, True)
     )
-
-
-MakeIsolation = Callable[["Assembly"], "Isolation"]
-"""Returns the isolated plugins of a registry, from its parts."""
 
 
 class Assembly:

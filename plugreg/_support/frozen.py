@@ -31,7 +31,7 @@ __all__ = ["Frozen", "FrozenType", "NamedTuple", "arguments", "replace"]
 if TYPE_CHECKING:
     T = TypeVar("T", bound="Frozen")
 
-_MANY: Final = 50
+_MANY: Final = 32
 """Number of objects of a class after which compiling a constructor pays off."""
 
 _set = object.__setattr__

@@ -21,7 +21,7 @@ from plugreg._support.slugs import has_utf8
 if TYPE_CHECKING:
     from plugreg.exceptions import RecordCorruptError
 
-T = TypeVar("T")
+    T = TypeVar("T")
 
 Record = dict[str, Any]
 """A record: string keys, and JSON values (None, bool, int, float, str, list, dict)."""
