@@ -40,7 +40,7 @@ ON_THE_WAY = """
 """
 """The modules that a start without plugins imports."""
 
-WITH_A_PLUGIN = "_lifecycle.binding _lifecycle.load discovery.facts mixins._spec"
+WITH_A_PLUGIN = "_lifecycle.binding _lifecycle.load discovery.facts"
 """The modules that the first plugin brings in which has no settings and no capability."""
 
 PLUGIN = """

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plugreg._support.frozen import NamedTuple, replace
 from plugreg._support.guard import Guard, safe_repr
 from plugreg.hooks import PluginManager
+from plugreg.mixins import BASE_KEY
 from plugreg.plugin import Plugin, bind, unbind
 from plugreg.records import (
     ActivePlugin,
@@ -30,9 +31,8 @@ MOST_BROUGHT: Final = 1_000
 """Most plugins that a plugin may provide, because an endless iterator must not block."""
 
 
-_BASE: Final = "base"
 _SETTINGS: Final = "settings"
-"""The keys of the row of every plugin, and of the capability to declare settings."""
+"""The key of the capability to declare settings."""
 
 OpenContext = Callable[[str, Declared], "BoundContext"]
 """Returns the context of the plugin with this slug, which declares these settings."""
@@ -103,7 +103,7 @@ class Activator:
         present, enabled, faults = self._check_mixins(slug, plugin)
         if faults:
             return Activation(failures=tuple(faults))
-        names = {mixin.key: mixin.human_name for mixin in present}
+        names = {BASE_KEY: "base"} | {mixin.key: mixin.human_name for mixin in present}
         declared = Declared()
         if _SETTINGS in names:
             with Guard() as guard:
@@ -121,7 +121,7 @@ class Activator:
         active = ActivePlugin(
             loaded=loaded,
             mixins=names,
-            enabled=frozenset(enabled),
+            enabled=frozenset([BASE_KEY, *enabled]),
             implementations=implementations,
             settings=declared.settings,
             user_settings=declared.user_settings,
@@ -203,10 +203,6 @@ class Activator:
     ) -> tuple[list[MixinSpec], list[str], list[PluginFailure]]:
         present, enabled, failures = [], [], []
         for mixin in sorted(self._mixins, key=attrgetter("order")):
-            if mixin.key == _BASE:
-                present.append(mixin)
-                enabled.append(mixin.key)
-                continue
             from plugreg.mixins._contract import contract_faults
             from plugreg.mixins._spec import has, is_enabled
 

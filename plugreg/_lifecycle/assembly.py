@@ -427,8 +427,7 @@ class Assembly:
 
     def _has_mixin(self, cls: type) -> bool:
         # A host's row may be that of every class.
-        rows = self.mixins.capabilities()
-        return any(issubclass(cls, row.cls) for row in rows if row.cls is not object)
+        return any(issubclass(cls, row.cls) for row in self.mixins if row.cls is not object)
 
     def _is_isolated(self, slug: str) -> bool:
         active = self.published.snapshot.active.get(slug)

@@ -289,13 +289,14 @@ def _parse_requirements(
     """Parse the requirements on the host and on plugins' distributions; others are pip's."""
     found = []
     for line in lines:
-        name, rest = _split_name(line.lstrip())
+        requirement = line.lstrip()
+        name = requirement[: len(requirement) - len(requirement.lstrip(_OF_NAMES))].rstrip("._-")
         distribution = canonical(name)
-        is_known = distribution == rules.distribution or distribution in provided
-        if not name or distribution == spec.distribution or not is_known:
+        is_known = distribution in provided or distribution == rules.distribution
+        if not is_known or distribution == spec.distribution or name[:1] in ("", ".", "_", "-"):
             continue
         with Guard() as guard:
-            specifier = _parse_specifier(line, rest.strip())
+            specifier = _parse_specifier(line, requirement[len(name) :].strip())
         if guard.error is not None:
             raise ValueError(
                 f"Requires-Dist line {line!r} cannot be read: {explain(guard.error).message}"
@@ -303,14 +304,6 @@ def _parse_requirements(
         if specifier is not None:
             found.append((distribution, specifier))
     return found
-
-
-def _split_name(requirement: str) -> tuple[str, str]:
-    """Return the name that a requirement begins with, an empty string without, and the rest."""
-    name = requirement[: len(requirement) - len(requirement.lstrip(_OF_NAMES))].rstrip("._-")
-    if name[:1] in ("", ".", "_", "-"):
-        return "", requirement
-    return name, requirement[len(name) :]
 
 
 _OF_NAMES: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
@@ -369,7 +362,8 @@ def _find_depths(
 
     The members of cycles are held.
     """
-    depths: dict[Slug, int] = {}
+    # Most plugins need no other.
+    depths = {slug: 0 for slug, needed in needs.items() if not needed}
     failures: list[PluginFailure] = []
     for first in needs:
         # Each plugin on the path needs the next.

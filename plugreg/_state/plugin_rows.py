@@ -166,19 +166,20 @@ class PluginRows:
                 slug, row = spec.slug, _stored_row(transaction, spec.slug)
                 if _is_due(spec, row, rules, again=again):
                     active = rules.wants(slug, _counted(row, again=again))
-                    before = row or _row_of(spec)
-                    if before.pk == 0:
+                    number = 0 if row is None else row.pk
+                    if number == 0:
                         try:
-                            last = (_last_number(transaction) if last is None else last) + 1
+                            number = (_last_number(transaction) if last is None else last) + 1
                         except exceptions.RecordCorruptError:
                             continue  # It is stored once its number is known to be new.
-                    row = replace(
-                        before,
-                        pk=before.pk or last,
+                        last = number
+                    row = PluginRow(
+                        slug=slug,
+                        pk=number,
                         active=active,
                         name=spec.name,
                         distribution=spec.distribution,
-                        is_forgotten=before.is_forgotten and not active,
+                        is_forgotten=row is not None and row.is_forgotten and not active,
                     )
                     _put(transaction, row)
                 if row is not None:

@@ -93,7 +93,8 @@ _NAMES: Final = MappingProxyType(
 )
 """The names of each module; the modules of capabilities are in the order of their rows."""
 
-KEYS: Final = ("base", *tuple(_NAMES)[1:])
+BASE_KEY: Final = "base"
+KEYS: Final = (BASE_KEY, *tuple(_NAMES)[1:])
 """The keys of plugreg's rows. Except for the base, each is the name of its module here."""
 
 
@@ -103,23 +104,18 @@ _CAPABILITIES: Final = tuple([f"{__name__}.{key}" for key in KEYS[1:]])
 class MixinTable:
     """plugreg's rows and those of a host.
 
-    Iterating yields the rows that a plugin of this process may have: without plugreg's rows whose
-    module was not imported, since no class can derive from theirs.
+    Iterating yields the rows that a plugin of this process may have, without that of every plugin:
+    no class can derive from plugreg's rows whose module was not imported.
     """
 
     def __init__(self, own: Iterable[MixinSpec]) -> None:
         self._own = [*own]
 
     def __iter__(self) -> Iterator[MixinSpec]:
-        from plugreg.mixins._spec import BASE
-
-        return iter((BASE, *self.capabilities()))
-
-    def capabilities(self) -> list[MixinSpec]:
-        """Return the rows that are iterated, without that of every plugin."""
         modules = filter(None, map(sys.modules.get, _CAPABILITIES))
         # A module that another thread has only begun to import has no row.
-        return [module.SPEC for module in modules if hasattr(module, "SPEC")] + self._own
+        known = [module.SPEC for module in modules if hasattr(module, "SPEC")]
+        return iter(known + self._own)
 
     def all(self) -> tuple[MixinSpec, ...]:
         """Return all rows, plugreg's first."""
