@@ -19,19 +19,14 @@ import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import Guard, safe_repr
 from plugreg._support.slugs import canonical, slug_fault, slugify
 from plugreg.records import Discovery, PluginFailure, PluginSpec, Source, Stage
 
-REFERENCE: Final = re.compile(
-    r"(?P<module>[\w.]+)\s*(:\s*(?P<attr>[\w.]+)\s*)?((?P<extras>\[.*\])\s*)?$"
-)
+REFERENCE: Final = r"(?P<module>[\w.]+)\s*(:\s*(?P<attr>[\w.]+)\s*)?((?P<extras>\[.*\])\s*)?$"
 """An object reference as importlib-metadata reads it: ``module``, ``module:attr [extra]`` …"""
-
-_UNESCAPED: Final = r"(.+?)-(\d.*)"
 
 
 def find(group: str, path: Sequence[str] | None = None) -> Discovery:
@@ -63,12 +58,15 @@ def find(group: str, path: Sequence[str] | None = None) -> Discovery:
         for finder in tuple(sys.meta_path):
             with Guard() as guard:
                 scan.add_finder(finder)
-            scan.record(guard.error, _kind(finder), "finder of distributions failed")
+            if guard.error is not None:
+                scan.findings.fail(_kind(finder), guard.error, "finder of distributions failed")
     for entry in tuple(sys.path if path is None else path):
         with Guard() as guard:
             scan.add_path_entry(entry)
-        place = entry if type(entry) is str else safe_repr(entry)
-        scan.record(guard.error, place, "path entry cannot be searched for distributions")
+        if guard.error is not None:
+            place = entry if type(entry) is str else safe_repr(entry)
+            what = "path entry cannot be searched for distributions"
+            scan.findings.fail(place, guard.error, what)
     return scan.findings.result()
 
 
@@ -153,14 +151,9 @@ class _Info:
         self.version = version
 
 
-class _Entries(NamedTuple):
-    """The entries of the group in a metadata folder, and the time of their file."""
-
-    pairs: tuple[tuple[str, str | None], ...]
-    stamp: str
-
-
-_NO_ENTRIES: Final = _Entries((), "")
+_Pair: TypeAlias = tuple[str, str | None]
+_Entries: TypeAlias = tuple[tuple[_Pair, ...], int]
+"""The entries of the group in a metadata folder, and the time of their file."""
 
 
 class _Scan:
@@ -171,11 +164,6 @@ class _Scan:
         self._names: set[str] = set()
         self._places: set[tuple[int, int]] = set()
         self.findings = Findings()
-
-    def record(self, error: BaseException | None, slug: str, what: str) -> None:
-        """Add a failure, if there is an exception."""
-        if error is not None:
-            self.findings.fail(slug, error, what)
 
     def add_path_entry(self, entry: str) -> None:
         """Add an entry of the path, once, whatever its spellings."""
@@ -192,98 +180,123 @@ class _Scan:
         if stat.S_ISDIR(status.st_mode):
             self._add_folder(place)
         else:
-            import importlib_metadata
-
-            context = importlib_metadata.DistributionFinder.Context(path=[place])  # type: ignore[no-untyped-call]
-            distributions = importlib_metadata.MetadataPathFinder.find_distributions(context)
-            self._add_foreign(distributions, place, str(status.st_mtime_ns))
+            self._add_foreign(None, place, str(status.st_mtime_ns))
 
     def add_finder(self, finder: Any) -> None:
         """Take in the distributions of a finder that has its own."""
         if knows_distributions(finder):
-            import importlib_metadata
-
-            context = importlib_metadata.DistributionFinder.Context()  # type: ignore[no-untyped-call]
-            self._add_foreign(finder.find_distributions(context), _kind(finder), "")
+            self._add_foreign(finder, _kind(finder), "")
 
     # --- plain folders
 
     def _add_folder(self, folder: str) -> None:
-        for infos in _metadata_folders(folder).values():
-            if len(infos) > 1:
-                self._add_rivals(infos)
-            elif self._is_whole(infos[0]):
-                self._add_info(infos[0])
+        found: dict[str, str] = {}
+        rivals: dict[str, list[str]] = {}
+        for name, path in self._metadata_folders(folder):
+            first = found.setdefault(name, path)
+            if first is not path:
+                rivals.setdefault(name, [first]).append(path)
+        for name, path in found.items():
+            if name in rivals:
+                self._add_rivals(rivals[name])
+            # Nearly all have the first file alone, and access() is the fastest way to know.
+            elif os.access(path + "/METADATA", os.F_OK) or self._is_whole(path):
+                if os.access(path + "/entry_points.txt", os.F_OK):
+                    self._add(name, path)
+                else:
+                    self._names.add(name)
 
-    def _add_info(self, info: _Info) -> _Entries | None:
-        """Add a distribution, and return its entries if it is valid and the first."""
-        if info.name in self._names:
+    def _metadata_folders(self, folder: str) -> Iterable[tuple[str, str]]:
+        """Return name and path of each distribution's metadata folder or file in a folder."""
+        prefix = os.path.join(folder, "")
+        names, paths = [], []
+        for child in os.listdir(folder):
+            # Nine of ten names are those of modules.
+            if child[-4:].lower() != "info":
+                continue
+            path = prefix + child
+            name, _, version = child.partition("-")
+            if not (version[:1].isdigit() and child[0].isalnum() and child.endswith(".dist-info")):
+                info = self._check_name(path)
+                if info is None:
+                    continue
+                name = info.name
+            names.append(name)
+            paths.append(path)
+        # A slash is in no name, and all together take a fourth of the time.
+        return zip(canonical("/".join(names)).split("/"), paths, strict=False)
+
+    def _check_name(self, path: str) -> _Info | None:
+        """Return a metadata folder if its name has a distribution's, and record faults of it."""
+        info = _info(path)
+        if info is None:
             return None
-        entries = self._read(info)
-        if entries is not None:
-            self._names.add(info.name)
-            if entries.pairs:
-                self._add_entries(info, entries, info.path)
-        return entries
-
-    def _add_rivals(self, infos: list[_Info]) -> None:
-        """Add the best of several metadata folders of a distribution in the same folder."""
-        whole = [info for info in infos if self._is_whole(info)]
-        whole.sort(key=_precedence, reverse=True)
-        for rank, info in enumerate(whole):
-            entries = self._add_info(info)
-            if entries is not None:
-                for other in whole[rank + 1 :]:
-                    self._pass_over(other, info, entries)
-                return
-
-    def _is_whole(self, info: _Info) -> bool:
-        """Return whether a metadata folder is complete, and record it if not."""
-        path = info.path
         if not info.name[:1].isalnum():
             # pip renames removed files to "~name", and leaves them there when it is interrupted.
             self._fail(path, "its name has no valid distribution name in it")
-            return False
+            return None
         if info.version is None and path.endswith(".dist-info"):
             self._fail(path, "its name has no version in it; its entry points are used")
-        # The answer is almost always yes, and access() is the fastest way to get it.
-        if os.access(path + "/METADATA", os.F_OK):
+        return info
+
+    def _add(self, name: str, path: str) -> _Entries | None:
+        """Add a distribution, and return its entries if it is valid and the first."""
+        if name in self._names:
+            return None
+        entries = self._read(path)
+        if entries is not None:
+            self._names.add(name)
+            pairs, written = entries
+            if pairs and (info := _info(path)):
+                self._add_entries(info, pairs, _stamp(info, written), path)
+        return entries
+
+    def _add_rivals(self, paths: list[str]) -> None:
+        """Add the best of several metadata folders of a distribution in the same folder."""
+        infos = [info for path in paths if self._is_whole(path) and (info := _info(path))]
+        infos.sort(key=_precedence, reverse=True)
+        for rank, info in enumerate(infos):
+            entries = self._add(info.name, info.path)
+            if entries is not None:
+                for other in infos[rank + 1 :]:
+                    self._pass_over(other, info, entries)
+                return
+
+    def _is_whole(self, path: str) -> bool:
+        """Return whether a metadata folder is complete, and record it if not."""
+        for name in ("METADATA", "PKG-INFO"):
+            try:
+                os.stat(f"{path}/{name}")
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                self.findings.fail(path, error, "metadata folder cannot be read")
+                return False
             return True
-        try:
-            if _has_other_metadata(path):
-                return True
-        except OSError as error:
-            self.record(error, path, "metadata folder cannot be read")
-            return False
+        if path.lower().endswith(".egg-info") and os.path.isfile(path):
+            return True
         self._fail(path, "it has no METADATA, so it is what an installation left behind")
         return False
 
-    def _read(self, info: _Info) -> _Entries | None:
+    def _read(self, path: str) -> _Entries | None:
         """Return the entries of a folder; none where it has no file, None where it is broken."""
-        file = info.path + "/entry_points.txt"
-        # Most distributions have none. Asking takes half the time of opening a missing file.
-        if not os.access(file, os.F_OK):
-            return _NO_ENTRIES
         try:
-            written, text = contents(file)
+            written, text = contents(path + "/entry_points.txt")
+        except (FileNotFoundError, NotADirectoryError):
+            return (), 0
         except (OSError, UnicodeError) as error:
-            self.record(error, info.path, "entry_points.txt cannot be read")
+            self.findings.fail(path, error, "entry_points.txt cannot be read")
             return None
         if self._group not in text:
-            return _NO_ENTRIES
-        stamp = str(written)
-        if info.version is None:
-            # Then the version stands only in PKG-INFO, as with setuptools' develop mode.
-            with Guard():
-                stamp += f":{os.stat(info.path + '/PKG-INFO').st_mtime_ns}"
-        return _Entries(tuple(parse(text, self._group)), stamp)
+            return (), 0
+        return tuple(parse(text, self._group)), written
 
     def _pass_over(self, other: _Info, chosen: _Info, entries: _Entries) -> None:
         """Record a metadata folder beside the chosen folder, unless both are equal."""
-        theirs = self._read(other)
-        if theirs is None or (other.version, theirs.pairs) == (chosen.version, entries.pairs):
+        theirs = self._read(other.path)
+        if theirs is None or (other.version, theirs[0]) == (chosen.version, entries[0]):
             return
-        if theirs.pairs or entries.pairs:
+        if theirs[0] or entries[0]:
             self._fail(other.path, f"it is passed over for {chosen.path!r}, of the same name")
 
     def _fail(self, path: str, reason: str) -> None:
@@ -292,9 +305,11 @@ class _Scan:
 
     # --- distributions that importlib-metadata reads
 
-    def _add_foreign(self, distributions: Iterable[Any], place: str, stamp: str) -> None:
-        """Take in ``Distribution`` objects of importlib-metadata, or of the standard library."""
-        for distribution in distributions:
+    def _add_foreign(self, finder: Any, place: str, stamp: str) -> None:
+        """Add the distributions of a finder, or without one those of a zip file."""
+        from plugreg.discovery import foreign
+
+        for distribution in foreign.distributions(finder, place):
             # There is no public way to ask a distribution for its place.
             path = getattr(distribution, "_path", None)
             where = place if path is None else str(path)
@@ -302,20 +317,20 @@ class _Scan:
                 name = canonical(distribution.metadata["Name"])
                 if name in self._names:
                     continue
-                pairs = tuple(
-                    (entry.name, entry.value)
-                    for entry in distribution.entry_points
-                    if entry.group == self._group
-                )
+                pairs = foreign.pairs(distribution, self._group)
                 self._names.add(name)
                 info = _Info(where, name, distribution.version)
-                self._add_entries(info, _Entries(pairs, stamp), None if path is None else where)
-            self.record(guard.error, where, "distribution cannot be read")
+                written = f"{info.version}:{stamp}"
+                self._add_entries(info, pairs, written, None if path is None else where)
+            if guard.error is not None:
+                self.findings.fail(where, guard.error, "distribution cannot be read")
 
     # --- entries
 
-    def _add_entries(self, info: _Info, entries: _Entries, path: str | None) -> None:
-        for name, value in entries.pairs:
+    def _add_entries(
+        self, info: _Info, pairs: Iterable[_Pair], stamp: str, path: str | None
+    ) -> None:
+        for name, value in pairs:
             slug = slugify(name)
             fault = slug_fault(slug, name)
             if value is None:
@@ -323,7 +338,7 @@ class _Scan:
                 slug_or_place = info.path
             else:
                 slug_or_place = slug or name or info.path
-                if fault is None and not REFERENCE.match(value):
+                if fault is None and not _is_reference(value):
                     fault = f"value {value!r} is no object reference; write module:attribute"
             if fault is not None or value is None:
                 place = f"distribution {info.name!r} in {info.path!r}"
@@ -339,7 +354,7 @@ class _Scan:
                 distribution=info.name,
                 version=info.version,
                 path=path,
-                stamp=f"{info.version}:{entries.stamp}",
+                stamp=stamp,
             )
 
 
@@ -353,32 +368,6 @@ def _kind(finder: Any) -> str:
         kind = finder if isinstance(finder, type) else type(finder)
         return f"{kind.__module__}.{kind.__qualname__}"
     return "a finder whose class has no name"
-
-
-def _metadata_folders(folder: str) -> dict[str, list[_Info]]:
-    """Return the metadata folders and files in a folder, by the names of distributions."""
-    prefix = os.path.join(folder, "")
-    egg, is_dotted, suffix = os.path.basename(folder).rpartition(".")
-    found: dict[str, list[_Info]] = {}
-    for child in os.listdir(folder):
-        # Nine of ten names are those of modules.
-        if child[-4:].lower() != "info":
-            continue
-        stem, dot, kind = child.rpartition(".")
-        kind = kind.lower()
-        if kind == "dist-info":
-            if not dot:
-                continue
-        elif kind != "egg-info":
-            continue
-        elif not dot:
-            if not is_dotted or suffix.lower() != "egg":
-                continue
-            stem = egg
-        name, version = _split(stem, kind)
-        info = _Info(prefix + child, name, version)
-        found.setdefault(name, []).append(info)
-    return found
 
 
 def contents(file: str) -> tuple[int, str]:
@@ -408,29 +397,40 @@ def contents(file: str) -> tuple[int, str]:
     return status.st_mtime_ns, data.decode("utf-8")
 
 
-def _split(stem: str, kind: str) -> tuple[str, str | None]:
-    """Return canonical name and version of a metadata folder's name without its suffix."""
+def _info(path: str) -> _Info | None:
+    """Return a metadata folder or file with what its name says; None if it is something else."""
+    folder, _, child = path.rpartition(os.sep)
+    if child.lower() == "egg-info" and folder.lower().endswith(".egg"):
+        # In an egg, the folder around it has the name.
+        child = f"{os.path.basename(folder)[:-4]}.egg-info"
+    stem, dot, kind = child.rpartition(".")
+    kind = kind.lower()
+    if not dot or kind not in ("dist-info", "egg-info"):
+        return None
     name, _, version = stem.partition("-")
-    if version and not version[0].isdigit() and (match := re.fullmatch(_UNESCAPED, stem)):
+    if version and not version[0].isdigit() and (match := re.fullmatch(r"(.+?)-(\d.*)", stem)):
         # The writer did not escape the hyphens of the name, as the specification asks.
         name, version = match.groups()
     if kind == "egg-info":
         version = version.partition("-py")[0]
-    return canonical(name), version or None
+    return _Info(path, canonical(name), version or None)
 
 
-def _has_other_metadata(path: str) -> bool:
-    """Return whether there is METADATA after all, or the file that egg-info has instead.
-
-    Raises OSError when that cannot be known, because permission is missing.
-    """
-    for name in ("METADATA", "PKG-INFO"):
-        try:
-            os.stat(os.path.join(path, name))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+def _is_reference(value: str) -> bool:
+    module, _, attribute = value.partition(":")
+    # Usual values need no regular expression, whose compilation takes as long as 200 of them.
+    if module and attribute and (module + attribute).replace(".", "").replace("_", "").isalnum():
         return True
-    return path.lower().endswith(".egg-info") and os.path.isfile(path)
+    return re.match(REFERENCE, value) is not None
+
+
+def _stamp(info: _Info, written: int) -> str:
+    stamp = f"{info.version}:{written}"
+    if info.version is None:
+        # Then the version stands only in PKG-INFO, as with setuptools' develop mode.
+        with Guard():
+            stamp += f":{os.stat(info.path + '/PKG-INFO').st_mtime_ns}"
+    return stamp
 
 
 def _precedence(info: _Info) -> tuple[bool, Any, bool, str]:

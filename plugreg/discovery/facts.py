@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, Final
 
 from plugreg._support.frozen import replace
@@ -114,21 +112,11 @@ def _read(spec: PluginSpec, distribution: str) -> PluginFacts:
             return _with_requires(facts, importlib_metadata.Distribution.at(path))
         if os.path.exists(path):
             return PluginFacts()
-    found = _foreign(None if path is None else Path(path), distribution)
+    from plugreg.discovery import foreign
+
+    found = foreign.named(distribution, path)
     text = found.read_text("METADATA") or found.read_text("PKG-INFO") or ""
     return _with_requires(_facts(headers(text)), found)
-
-
-def _foreign(path: Path | None, distribution: str) -> Any:
-    """Return a distribution that is not in a folder, but in a zip file or with a finder."""
-    import importlib_metadata
-
-    if path is not None:
-        for parent in path.parents:
-            if parent.is_file():
-                search = importlib_metadata.distributions(name=distribution, path=[str(parent)])
-                return next(iter(search))
-    return importlib_metadata.distribution(distribution)
 
 
 def _with_requires(facts: PluginFacts, distribution: Any) -> PluginFacts:
@@ -136,15 +124,13 @@ def _with_requires(facts: PluginFacts, distribution: Any) -> PluginFacts:
 
 
 def _head(file: str) -> str | None:
-    """Return the beginning of a file, with all of its headers; None if it is no regular file."""
+    """Return the beginning of a file, with all of its headers; None if there is no such file."""
     try:
         # Without a file object this takes half the time, and what is no file does not block.
         descriptor = os.open(file, os.O_RDONLY | READ_FLAGS)
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None
         data = b""
         while len(data) < _LARGEST_HEAD and (chunk := os.read(descriptor, _CHUNK)):
             data += chunk

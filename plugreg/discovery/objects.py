@@ -7,6 +7,7 @@ property, ``__getattr__`` or metaclass is called, and a reference is not importe
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, Final
@@ -122,7 +123,7 @@ def _qualname(of: type) -> str:
 
 
 def _describe_reference(reference: str) -> _Found:
-    match = REFERENCE.match(reference)
+    match = re.match(REFERENCE, reference)
     if match is None or match["extras"]:
         fault = "it is no reference; write module or module:attribute"
         return _Found(reference, reference, {}, None, fault)

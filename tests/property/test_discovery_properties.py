@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -265,7 +266,7 @@ def test_references_are_those_of_importlib_metadata(value):
     else:
         is_reference = True
 
-    assert bool(entry_points.REFERENCE.match(value)) == is_reference
+    assert bool(re.match(entry_points.REFERENCE, value)) == is_reference
 
 
 header_names = st.sampled_from(("Name", "Summary", "License", "Requires-Dist", "X-y"))
