@@ -31,7 +31,6 @@ from plugreg.isolation.data import (
     too_large,
     unpickled,
 )
-from plugreg.records import EMPTY
 
 Fits = Callable[[Any], bool]
 """Whether a value arrives unchanged when it is written as JSON."""
@@ -106,7 +105,7 @@ class Codec:
     def unpack_call(self, data: bytes) -> tuple[Sequence[Any], Mapping[str, Any]]:
         """Return the arguments of a call, by place and by name."""
         if data[:1] != b"{":
-            return self.unpack_arguments(data), EMPTY
+            return self.unpack_arguments(data), {}
         # It names its arguments, because some were left out.
         head, _, data = data.partition(b"\n")
         names = json.loads(head)["names"]
@@ -142,8 +141,11 @@ class JsonCodec(Codec):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._fits = {name: fits_json(kind) for name, kind in self.kinds.items()}
-        # Most hooks take and return strings and numbers.
-        self._scalars = {name: scalars_of(kind) for name, kind in self.kinds.items()}
+        # Most hooks take and return strings and numbers. An encoder would be made for each call.
+        self._writers = {
+            name: {scalar: write for scalar, write in _WRITERS.items() if fit and fit(scalar())}
+            for name, fit in self._fits.items()
+        }
         self._adapters: dict[tuple[str, ...], Any] = {}
 
     def unpack_arguments(self, data: bytes, names: Sequence[str] | None = None) -> Sequence[Any]:
@@ -153,7 +155,7 @@ class JsonCodec(Codec):
         try:
             if data[:1] != _TAGGED:
                 values: list[Any] = _decode(data.decode())[0]
-                if len(values) == len(names) and self._fit(values, names):
+                if len(values) == len(names) and all(map(self._fit, names, values)):
                     return values
             return _read(self._adapter_for(names), data)
         except Exception as error:  # noqa: BLE001 - any exception of pydantic, or of the value
@@ -165,23 +167,23 @@ class JsonCodec(Codec):
 
     # -- the parts ---------------------------------------------------------------------------
 
-    def _fit(self, values: Sequence[Any], names: Sequence[str]) -> bool:
-        """Return whether no value needs pydantic."""
-        fits, scalars = self._fits, self._scalars
-        for name, value in zip(names, values, strict=True):
-            if type(value) not in scalars[name]:
-                fit = fits[name]
-                if fit is None or not fit(value):
-                    return False
-        return True
+    def _fit(self, name: str, value: Any) -> bool:
+        """Return whether a value needs no pydantic."""
+        if type(value) in self._writers[name]:
+            return True
+        fit = self._fits[name]
+        return fit is not None and fit(value)
+
+    def _write(self, name: str, value: Any) -> str:
+        """Return a string or a number as JSON. Raises KeyError for any other value."""
+        return self._writers[name][type(value)](value)
 
     def _dump(self, values: Sequence[Any], names: Sequence[str]) -> bytes:
-        if self._fit(values, names):
-            try:
-                # Ten times as fast as the encoder, which is made anew for each call.
-                return f"[{','.join([_WRITERS[type(v)](v) for v in values])}]".encode()
-            except KeyError:
-                pass
+        try:
+            return f"[{','.join(map(self._write, names, values))}]".encode()
+        except KeyError:
+            pass
+        if all(map(self._fit, names, values)):
             with suppress(ValueError):  # It refers to itself, which is reported below.
                 return _dumps(values).encode()
         for name, value in zip(names, values, strict=True):
@@ -288,13 +290,13 @@ class DataCodec(Codec):
 
 
 def _write_float(value: float) -> str:
-    return float.__repr__(value) if isfinite(value) else _dumps(value)
+    return repr(value) if isfinite(value) else _dumps(value)
 
 
 _WRITERS: Final[Mapping[type, Callable[[Any], str]]] = MappingProxyType(
     {
         str: json.encoder.encode_basestring_ascii,
-        int: int.__repr__,
+        int: repr,
         float: _write_float,
         bool: _dumps,
         NoneType: _dumps,
