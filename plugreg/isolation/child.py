@@ -13,12 +13,13 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 from plugreg._support.guard import Guard
 from plugreg.isolation.faults import error_to_data
-from plugreg.isolation.frames import PIECE, Line, pack, run
+from plugreg.isolation.frames import PIECE, Line, pack
 from plugreg.isolation.link import Connect, HostLink
 from plugreg.isolation.protocol import BEGIN, ERROR, LOAD, VALUE, LoadRequest, answer
 from plugreg.isolation.service import Limits, PluginService
@@ -71,7 +72,7 @@ class Server:
         """Answer requests until the host closes the line."""
         with suppress(EOFError, OSError):
             while True:
-                line.send(run(self._answer(line.receive())))
+                line.send(self._answer(line.receive()))
         line.close()
 
     def send_logs(self) -> None:
@@ -84,18 +85,33 @@ class Server:
 
     # -- the parts ---------------------------------------------------------------------------
 
-    async def _answer(self, frame: bytes) -> bytes:
-        """Call the function that a request names, and return the message of the answer."""
+    def _answer(self, frame: bytes) -> Any:
+        """Call the function that a request names, and return the message of the answer.
+
+        That of an async implementation is to be awaited.
+        """
         head, _, value = frame.partition(b"\n")
         number, name, version = head.split(b" ")
         try:
             self._link.wait_for(int(version))
             self._limits.begin_call()
             self.send_logs()
-            result = self._functions[name](value)
-            kind, body = VALUE, result if isinstance(result, bytes) else await result
+            kind, body = VALUE, self._functions[name](value)
         except BaseException as error:  # noqa: BLE001 - it goes to the host
             kind, body = ERROR, self._report(error)
+        if not isinstance(body, bytes):
+            return self._answer_later(number, body)
+        return self._message(number, kind, body)
+
+    async def _answer_later(self, number: bytes, result: Awaitable[bytes]) -> bytes:
+        try:
+            kind, body = VALUE, await result
+        except BaseException as error:  # noqa: BLE001 - as above
+            kind, body = ERROR, self._report(error)
+        return self._message(number, kind, body)
+
+    def _message(self, number: bytes, kind: bytes, body: bytes) -> bytes:
+        """Return the message of an answer."""
         if os.getpid() != self._process:
             # The plugin has forked, and let the copy go on.
             os._exit(0)
@@ -152,8 +168,11 @@ class Server:
         loop, line = asyncio.get_running_loop(), Line(sock)
 
         async def answer_one(frame: bytes) -> None:
+            message = self._answer(frame)
+            if not isinstance(message, bytes):
+                message = await message
             with suppress(OSError):
-                await loop.sock_sendall(sock, pack(await self._answer(frame)))
+                await loop.sock_sendall(sock, pack(message))
 
         task: Any = None
         try:
