@@ -10,6 +10,7 @@ import select
 import socket
 import sys
 from collections.abc import Coroutine
+from struct import Struct
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
@@ -21,6 +22,7 @@ LARGEST_BESIDE: Final = 64 * 1024 * 1024
 """The same for messages beside calls."""
 
 _PREFIX: Final = 4
+_LENGTH: Final = Struct(">I")
 PIECE: Final = 65_536
 _SHORT: Final = 4_096
 """How many bytes are received at a time, and of a frame that nothing is known of yet."""
@@ -34,7 +36,7 @@ def pack(body: bytes) -> bytes:
     """Return the frame of a message. Raises ValueError if it is too long."""
     if len(body) > LARGEST:
         raise ValueError(f"a message has {len(body)} bytes, and no more than {LARGEST} are sent")
-    return len(body).to_bytes(_PREFIX, "big") + body
+    return _LENGTH.pack(len(body)) + body
 
 
 class Line:
@@ -45,12 +47,14 @@ class Line:
         largest: The most bytes of a frame that is received.
     """
 
-    __slots__ = ("_data", "_largest", "poll", "sock")
+    __slots__ = ("_data", "_largest", "poll", "sock", "unsent")
 
     def __init__(self, sock: socket.socket, largest: int = LARGEST) -> None:
         self.sock = sock
         self._largest = largest
         self._data = bytearray()
+        self.unsent: memoryview | None = None
+        """The rest of a frame that the system has not taken yet, None if it has taken all."""
         self.poll: Any = None
         """The poll object for received bytes, kept because each call needs it; None on Windows."""
         if sys.platform != "win32":
@@ -61,9 +65,17 @@ class Line:
         """Send a frame on a socket that blocks."""
         self.sock.sendall(pack(body))
 
+    def send_some(self, data: bytes | memoryview) -> None:
+        """Send as much of a packed frame as the system takes at once; the rest is ``unsent``."""
+        try:
+            sent = self.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        self.unsent = None if sent == len(data) else memoryview(data)[sent:]
+
     def receive(self) -> bytes:
         """Return the next frame of a socket that blocks. Raises as `receive_some` does."""
-        frame = self.rest()
+        frame = self.feed(b"") if self._data else None
         while frame is None:
             frame = self.receive_some()
         return frame
@@ -91,13 +103,14 @@ class Line:
         Raises BrokenFrameError for a length that no frame has.
         """
         data = self._data
-        if not data and int.from_bytes(piece[:_PREFIX], "big") == len(piece) - _PREFIX:
+        length = len(piece) - _PREFIX
+        if not data and length >= 0 and _LENGTH.unpack_from(piece)[0] == length:
             # Nearly every frame comes whole, and alone.
             return piece[_PREFIX:]
         data += piece
         if len(data) < _PREFIX:
             return None
-        end = int.from_bytes(data[:_PREFIX], "big") + _PREFIX
+        end = _LENGTH.unpack_from(data)[0] + _PREFIX
         if end > self._largest + _PREFIX:
             raise BrokenFrameError(f"a frame of {end - _PREFIX} bytes is announced")
         if len(data) < end:

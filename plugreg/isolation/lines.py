@@ -47,6 +47,13 @@ class LinePool:
         with self._lock:
             return len(self.idle) < len(self._lines)
 
+    def pop(self) -> Line | None:
+        """Return a free line, as there nearly always is, else None."""
+        try:
+            return self.idle.pop()
+        except IndexError:
+            return None
+
     def take(self, waiter: Waiter) -> Line | None:
         """Return a free line; if there is none, return None, and *waiter* gets a line later.
 
@@ -55,14 +62,13 @@ class LinePool:
         with self._lock:
             if self._is_closed:
                 raise EOFError
-            with suppress(IndexError):
-                return self.idle.pop()
-            if self._limit is None or len(self._lines) < self._limit:
+            line = self.pop()
+            if line is None and (self._limit is None or len(self._lines) < self._limit):
                 line = self._add()
                 self._lines.add(line)
-                return line
-            self._waiters.append(waiter)
-        return None
+            if line is None:
+                self._waiters.append(waiter)
+            return line
 
     def give_up(self, waiter: Waiter) -> None:
         """Forget a waiter that got nothing yet."""
@@ -95,9 +101,8 @@ class LinePool:
         with self._lock:
             self._is_closed = True
             # One by one off the list, from which a call may take a line at any time.
-            with suppress(IndexError):
-                while True:
-                    self.drop(self.idle.pop())
+            while line := self.pop():
+                self.drop(line)
             waiters, self._waiters = self._waiters, deque()
         for waiter in waiters:
             waiter(None)

@@ -154,10 +154,10 @@ class ChildProcess:
         name, version, value, timeout = asked
         number = next(self._numbers)
         deadline = time.monotonic() + timeout
-        unsent: list[memoryview] = []
         try:
-            data = memoryview(pack(request(number, name, version, value)))
-            await waits.send(place, line, data, deadline, unsent)
+            line.send_some(pack(request(number, name, version, value)))
+            if line.unsent:
+                await waits.send_rest(place, line, deadline)
             frame = await waits.receive(place, line, deadline)
             result = self._parse(frame, number)
         except TimeoutError:
@@ -177,7 +177,7 @@ class ChildProcess:
                 # An async implementation is cancelled by that, too.
                 pool.drop(line)
             else:
-                drain = partial(self._drain, pool, line, deadline, unsent)
+                drain = partial(self._drain, pool, line, deadline)
                 Thread(target=drain, name="plugreg isolation", daemon=True).start()
             raise
         pool.put_back(line)
@@ -280,25 +280,21 @@ class ChildProcess:
 
     def _parse(self, frame: bytes, number: int) -> bytes | Exception:
         """Return the value of an answer, or the plugin's exception."""
-        expected = b"%d %b\n" % (number, VALUE)
-        if frame.startswith(expected):
-            return frame[len(expected) :]
         head, _, value = frame.partition(b"\n")
+        if head == b"%d %b" % (number, VALUE):
+            return value
         if head == b"%d %b" % (number, ERROR):
             with Guard():
                 return error_from_data(self.name, json.loads(value))
         raise BrokenFrameError("it has written what is no answer of the protocol")
 
-    def _drain(
-        self, pool: LinePool, line: Line, deadline: float, unsent: Sequence[memoryview]
-    ) -> None:
+    def _drain(self, pool: LinePool, line: Line, deadline: float) -> None:
         """Send what is left of a request, and wait for the answer, which nobody waits for any more.
 
         A process that has none is killed.
         """
         try:
-            for data in list(unsent):
-                run(waits.send(HERE, line, data, deadline, []))
+            run(waits.send_rest(HERE, line, deadline))
             run(waits.receive(HERE, line, deadline))
         except (EOFError, OSError) as error:
             # Those that wait for the line would wait for ever, should the process live on.

@@ -181,7 +181,7 @@ class RemotePlugin:
         is_side: bool = False,
     ) -> bytes | Exception:
         running, callers = self._state.get(), CALLERS.get()
-        asking = self._asking(callers)
+        asking = self._asking(callers) if callers else None
         while True:
             child = asking or running.child
             if child is None or not child.is_usable:
@@ -195,7 +195,7 @@ class RemotePlugin:
                 pool = child.more if is_async else child.side if is_beside else child.sync
                 version = self._version(child)
                 try:
-                    line = await waits.free_line(place, pool)
+                    line = pool.pop() or await waits.free_line(place, pool)
                 except (EOFError, OSError):
                     # It has ended in the meantime, unless this process has too many files open.
                     if child.is_usable:

@@ -61,11 +61,6 @@ Place = ThisThread | Loop
 
 async def free_line(place: Place, pool: LinePool) -> Line:
     """Return a line of a pool as soon as a line is free. Raises EOFError if the pool is closed."""
-    try:
-        # Nearly always a line is free.
-        return pool.idle.pop()
-    except IndexError:
-        pass
     arrived = place.event()
     found: list[Line | None] = []
 
@@ -96,30 +91,22 @@ async def free_line(place: Place, pool: LinePool) -> Line:
     return line
 
 
-async def send(
-    place: Place, line: Line, data: memoryview, deadline: float, unsent: list[memoryview]
-) -> None:
-    """Send a packed frame, or the rest of it.
+async def send_rest(place: Place, line: Line, deadline: float) -> None:
+    """Send the rest of a frame that a line has begun to send.
 
     Args:
         place: Where to wait.
         line: The line, whose socket does not block.
-        data: The frame.
         deadline: The end of all this, by ``time.monotonic``.
-        unsent: Gets what is left to be sent, for a coroutine that is cancelled in between.
 
     Raises:
         TimeoutError: At the deadline. Others are those of the system.
     """
-    while data:
-        try:
-            data = data[line.sock.send(data) :]
-        except BlockingIOError:
-            unsent[:] = [data]
-            await _until_ready(place, line.sock, deadline, writing=True)
-        if data and time.monotonic() > deadline:
+    while line.unsent:
+        await _until_ready(place, line.sock, deadline, writing=True)
+        line.send_some(line.unsent)
+        if line.unsent and time.monotonic() > deadline:
             raise TimeoutError
-    unsent.clear()
 
 
 async def receive(place: Place, line: Line, deadline: float) -> bytes:
@@ -131,7 +118,10 @@ async def receive(place: Place, line: Line, deadline: float) -> bytes:
     while frame is None:
         # Also after the deadline: this process may have been paused, and the frame is there.
         if place is HERE and line.poll is not None:
-            line.poll.poll(min(max(deadline - time.monotonic(), 0), _LONGEST_WAIT) * 1000)
+            left = deadline - time.monotonic()
+            if not 0 < left < _LONGEST_WAIT:
+                left = min(max(left, 0), _LONGEST_WAIT)
+            line.poll.poll(left * 1000)
         else:
             await _until_ready(place, line.sock, deadline, writing=False)
         frame = line.receive_some()

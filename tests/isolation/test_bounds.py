@@ -202,9 +202,9 @@ def test_a_reader_of_drops() -> None:
 
         reader = threading.Thread(target=read_slowly)
         reader.start()
-        data, deadline = memoryview(bytes(50_000_000)), time.monotonic() + 0.3
+        line.send_some(bytes(50_000_000))
         with pytest.raises(TimeoutError):
-            frames.run(waits.send(waits.HERE, line, data, deadline, []))
+            frames.run(waits.send_rest(waits.HERE, line, time.monotonic() + 0.3))
         near.shutdown(socket.SHUT_RDWR)
         near.close()
         reader.join()
