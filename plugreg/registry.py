@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from plugreg._calls.circuits import CircuitPolicy
     from plugreg._calls.health import Health, PluginHealth
     from plugreg._lifecycle.assembly import MakeIsolation, Options
+    from plugreg._lifecycle.catalogue import Catalogue
     from plugreg._lifecycle.coordination import Coordination
     from plugreg._lifecycle.load import Construct
     from plugreg._lifecycle.operator import Operator
@@ -204,8 +205,6 @@ class PluginRegistry:
         self.acall = self.dispatch.acall
         self.aoutcomes = self.dispatch.aoutcomes
         self.explain = self.dispatch.explain
-        self.catalogue: Final = self._parts.catalogue
-        """All plugins as records, and lists of them: filtered, searched and ordered."""
 
     # -- collaborators -----------------------------------------------------------------------
 
@@ -218,6 +217,11 @@ class PluginRegistry:
     def mixins(self) -> tuple[MixinSpec, ...]:
         """The capabilities that plugins may have, plugreg's first; imports all of them."""
         return self._parts.mixins.all()
+
+    @lazy
+    def catalogue(self) -> Catalogue:
+        """All plugins as records, and lists of them: filtered, searched and ordered."""
+        return self._parts.catalogue
 
     @lazy
     def config(self) -> Configuration:
@@ -322,6 +326,9 @@ class PluginRegistry:
             ExceptionGroup: With *strict*, with a PluginFaultError for each failure.
         """
         report = self._life.reload(collect=False)
+        if report.states:
+            # Look-ups after a load touch no file, and import no module either.
+            _ = self.catalogue
         if strict and report.failures and not self._parts.rules.safe_mode:
             raise ExceptionGroup(
                 f"{len(report.failures)} plugin failures",

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from plugreg._calls import Calling
 from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.build import Builder
-from plugreg._lifecycle.catalogue import Catalogue
 from plugreg._lifecycle.change_queue import ChangeQueue, EventOutbox
 from plugreg._lifecycle.lifecycle import LifeCycle
 from plugreg._lifecycle.recording import Retries, SettingsHealth
@@ -30,6 +29,7 @@ from plugreg.storage import MemoryStorage
 
 if TYPE_CHECKING:
     from plugreg._lifecycle.binding import BoundContext
+    from plugreg._lifecycle.catalogue import Catalogue
     from plugreg._lifecycle.load import Acceptance, Loading
     from plugreg._lifecycle.protocols import Environment, Isolation
     from plugreg._state.heartbeat import Heartbeat
@@ -283,14 +283,6 @@ class Assembly:
         for subject, holds in self.calling.conditions.items():
             self.ledger.hide_unless(subject, holds)
         self.isolation = None if make_isolation is None else make_isolation(self)
-        self.catalogue = Catalogue(
-            self.published.current,
-            self.ledger,
-            self._describe,
-            self.probe_rows,
-            self.calling.circuit_state,
-            isolation=self.isolation,
-        )
         self.quarantine: Quarantine | None = None
         if not isinstance(self.storage, MemoryStorage):
             from plugreg._state.quarantine import Quarantine
@@ -373,6 +365,20 @@ class Assembly:
             self.ledger,
             silent=self._is_unseen,
             narrowed=self.rules.is_narrowed,
+        )
+
+    @lazy
+    def catalogue(self) -> Catalogue:
+        """Records of plugins, composed when they are read."""
+        from plugreg._lifecycle.catalogue import Catalogue
+
+        return Catalogue(
+            self.published.current,
+            self.ledger,
+            self._describe,
+            self.probe_rows,
+            self.calling.circuit_state,
+            isolation=self.isolation,
         )
 
     @lazy
