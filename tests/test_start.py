@@ -32,7 +32,7 @@ ON_THE_WAY = """
     _state _state.ledger _state.plugin_rows _state.probe_rows _state.published
     _support _support.frozen _support.guard _support.slugs
     discovery discovery.entry_points
-    hooks hooks._exchanging hooks._manager hooks._rows hooks._specs
+    hooks hooks._exchanging hooks._manager hooks._specs
     hooks._tables
     mixins
     settings settings.store settings.values
@@ -40,7 +40,9 @@ ON_THE_WAY = """
 """
 """The modules that a start without plugins imports."""
 
-WITH_A_PLUGIN = "_lifecycle.binding _lifecycle.catalogue _lifecycle.load discovery.facts"
+WITH_A_PLUGIN = (
+    "hooks._rows _lifecycle.binding _lifecycle.catalogue _lifecycle.load discovery.facts"
+)
 """The modules that the first plugin brings in which has no settings and no capability."""
 
 PLUGIN = """

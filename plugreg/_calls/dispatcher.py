@@ -13,15 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from plugreg._support import PerProcess, lazy
 from plugreg._support.guard import Guard, belongs_to_process
-from plugreg.hooks import (
-    HookCallError,
-    HookSubset,
-    HookTable,
-    Implementations,
-    Keep,
-    PluginManager,
-    Row,
-)
+from plugreg.hooks import HookCallError, HookTable
 
 if TYPE_CHECKING:
     from typing import Concatenate, ParamSpec, TypeAlias, overload
@@ -32,7 +24,7 @@ if TYPE_CHECKING:
     from plugreg._calls.circuits import Circuits
     from plugreg._calls.outcome import FaultRecorder, Outcome
     from plugreg._calls.supervision import Supervision
-    from plugreg.hooks import Position
+    from plugreg.hooks import HookSubset, Implementations, Keep, PluginManager, Position, Row
     from plugreg.observation import CallStats, Observation, RunningCall
 
     P = ParamSpec("P")

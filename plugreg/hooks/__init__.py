@@ -12,40 +12,29 @@ test holds their meaning for each supported version.
 
 from typing import TYPE_CHECKING
 
+from pluggy import HookCallError, PluginValidationError
+
+from plugreg._support import lazy_names
 from plugreg.hooks._specs import PlugregSpecs, hookimpl, hookspec
 
 if TYPE_CHECKING:
-    from pluggy import HookCallError, PluginValidationError
-
     from plugreg.hooks._found import FoundHook, HookFinder
     from plugreg.hooks._manager import PluginManager
     from plugreg.hooks._order import Position
     from plugreg.hooks._rows import ASYNC_TWIN, AsyncOnly, BothWays, Row, refuse
     from plugreg.hooks._tables import HookSubset, HookTable, Implementations, Keep
 else:
-
-    def __getattr__(name: str) -> object:
-        # PEP 562: a plugin's module needs the markers alone.
-        if name == "Position":
-            from plugreg.hooks._order import Position
-
-            return Position
-        if name in ("FoundHook", "HookFinder"):
-            from plugreg.hooks import _found
-
-            return vars(_found)[name]
-        if name in __all__:
-            import pluggy
-
-            from plugreg.hooks import _manager, _rows, _tables
-
-            # All of them at once, because a program that uses one needs most of them.
-            for module in (pluggy, _rows, _tables, _manager):
-                own = vars(module)
-                globals().update({name: own[name] for name in __all__ if name in own})
-            return globals()[name]
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
+    # A plugin's module needs the markers alone.
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "_found": "FoundHook HookFinder",
+            "_manager": "PluginManager",
+            "_order": "Position",
+            "_rows": "ASYNC_TWIN AsyncOnly BothWays Row refuse",
+            "_tables": "HookSubset HookTable Implementations Keep",
+        },
+    )
 
 __all__ = [
     "ASYNC_TWIN",

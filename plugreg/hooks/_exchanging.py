@@ -16,13 +16,13 @@ import pluggy
 from pluggy import HookCaller, HookImpl
 
 from plugreg._support import PerProcess
-from plugreg.hooks._rows import Row
 from plugreg.hooks._specs import RELATIONS
 from plugreg.hooks._tables import HookTable, Implementations, section
 
 if TYPE_CHECKING:
     from plugreg.hooks._history import Delivered, HistoricCall
     from plugreg.hooks._order import Arranged
+    from plugreg.hooks._rows import Row
     from plugreg.hooks._tables import Rank
 
     Place = tuple[int, tuple[Rank, int]]
@@ -218,6 +218,9 @@ class ExchangingManager(pluggy.PluginManager):
             leaving = {slug: state.taken[slug] for slug in remove if slug in state.taken}
             removed = {plugin.name for plugin in leaving.values()}
             coming = _named(self, add, leaving)
+            if coming:
+                # Imported now, so that no call has to read a file.
+                import plugreg.hooks._rows  # noqa: F401
             if state.before is None:
                 state.before = frozenset(n for n, plugin in names.items() if plugin is not None)
             arriving: dict[str, dict[HookImpl, Place]] = {}

@@ -15,7 +15,7 @@ from pluggy import HookImpl
 
 from plugreg._support.frozen import NamedTuple
 from plugreg._support.guard import Guard
-from plugreg.hooks._rows import slug_of
+from plugreg.hooks._specs import slug_of
 
 
 class Delivered:

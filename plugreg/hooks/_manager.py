@@ -30,9 +30,9 @@ from plugreg.hooks._exchanging import (
     remember_history,
     store,
 )
-from plugreg.hooks._rows import SLUG, Row
 from plugreg.hooks._specs import (
     OBJECT_NAMES,
+    SLUG,
     Marks,
     PlugregSpecs,
     as_plain,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     import importlib.metadata
 
     from plugreg.hooks._order import Position
+    from plugreg.hooks._rows import Row
     from plugreg.hooks._specs import MarkedFunction
     from plugreg.hooks._tables import Rank
 

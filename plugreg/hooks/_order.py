@@ -12,8 +12,7 @@ from typing import cast
 from pluggy import HookImpl
 
 from plugreg._support.frozen import NamedTuple
-from plugreg.hooks._rows import slug_of
-from plugreg.hooks._specs import RELATIONS, Relation
+from plugreg.hooks._specs import RELATIONS, Relation, slug_of
 
 At = Mapping[str, Sequence[int]]
 """The places of each plugin's implementations."""

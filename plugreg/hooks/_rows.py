@@ -11,9 +11,7 @@ from typing import Any, Final
 from pluggy import HookCallError, HookImpl, Result
 
 from plugreg._support.frozen import NamedTuple
-
-SLUG: Final = "plugreg_slug"
-"""The option of an implementation that has its plugin's slug, where that is not its name."""
+from plugreg.hooks._specs import slug_of
 
 ABSENT: Final = object()
 """Placeholder of an argument that a call of a hook without a spec does not pass."""
@@ -23,12 +21,6 @@ _ASYNC: Final = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 Pick = Callable[[Mapping[str, Any]], tuple[Any, ...]]
 """Returns the values that a function takes of the arguments of a call."""
-
-
-def slug_of(impl: HookImpl) -> str:
-    """Return the slug of an exchanged plugin, or the name of an object of the host."""
-    slug: str = impl.opts.get(SLUG) or impl.plugin_name  # type: ignore[assignment]
-    return slug
 
 
 def _pick_none(_: Mapping[str, Any]) -> tuple[Any, ...]:

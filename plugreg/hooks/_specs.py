@@ -19,7 +19,7 @@ from typing import (
     overload,
 )
 
-from pluggy import HookimplMarker, HookimplOpts, HookspecMarker
+from pluggy import HookImpl, HookimplMarker, HookimplOpts, HookspecMarker
 from pluggy._manager import _static_hook_attr
 
 from plugreg._support.guard import safe_repr
@@ -32,6 +32,9 @@ Names = str | Collection[str]
 Relation = Literal["before", "after"]
 RELATIONS: Final[tuple[Relation, Relation]] = ("before", "after")
 """The options with which an implementation asks for its place."""
+
+SLUG: Final = "plugreg_slug"
+"""The option of an implementation that has its plugin's slug, where that is not its name."""
 
 _hookimpl: Final = HookimplMarker("plugreg")
 
@@ -370,6 +373,12 @@ def _attributes(plugin: object) -> tuple[Mapping[str, Any], Mapping[str, Any]] |
     own = object.__getattribute__(plugin, "__dict__")
     # A subclass of dict may show other items than it has.
     return (own, inherited) if type(own) is dict else None
+
+
+def slug_of(impl: HookImpl) -> str:
+    """Return the slug of an exchanged plugin, or the name of an object of the host."""
+    slug: str = impl.opts.get(SLUG) or impl.plugin_name  # type: ignore[assignment]
+    return slug
 
 
 def as_plain(opts: HookimplOpts) -> HookimplOpts:

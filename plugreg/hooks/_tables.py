@@ -14,12 +14,13 @@ from pluggy import HookCaller, HookCallError, HookImpl
 from pluggy._hooks import HookSpec
 
 from plugreg._support.frozen import Frozen, replace
-from plugreg.hooks._rows import ABSENT, SLUG, Row, make_row, refuse, slug_of
+from plugreg.hooks._specs import SLUG, slug_of
 
 if TYPE_CHECKING:
     import importlib.metadata
 
     from plugreg.hooks._order import Position
+    from plugreg.hooks._rows import Row
 
     Rank = tuple[Any, ...]
     """The place of a plugin among the others: plugins registered later have a greater rank."""
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     Loop = Callable[["Calls", "Keep", Any], list[Any]]
     """Takes calls, a ``Keep`` and the picked values; returns the results that are not None."""
 
-Keep = Callable[[Row, BaseException], None]
+Keep = Callable[["Row", BaseException], None]
 """Records the exception of an implementation, or raises it again."""
 
 
@@ -79,18 +80,15 @@ class Implementations(Frozen, eq=False):
 
         return None if self.dist_info is None else Distribution.at(self.dist_info)
 
-    def rows(self, hook: str, names: Container[str] = ()) -> list[Row]:
+    def rows(self, hook: str, names: Container[str] = ()) -> tuple[Row, ...]:
         """Return this plugin's own implementations of a hook, without wrappers.
 
         Args:
             hook: The hook's name.
             names: The arguments of the calls.
         """
-        return [
-            make_row(impl, hook, names)
-            for name, impl in self.pairs
-            if name == hook and not (impl.wrapper or impl.hookwrapper)
-        ]
+        found = [impl for name, impl in self.pairs if name == hook and section(impl) < 3]
+        return _make_rows(found, hook, names)
 
     def invoke(self, hook: str, **kwargs: object) -> list[Any]:
         """Run this plugin's own implementations of a hook, without a guard.
@@ -154,6 +152,8 @@ def make_loop(
     """
     if not shapes:
         return _no_results
+    from plugreg.hooks._rows import refuse
+
     code = _code(shapes, given, len(defaults), first)
     names = {"CoroutineType": CoroutineType, "refuse": refuse}
     return FunctionType(code, names, argdefs=defaults)
@@ -215,11 +215,8 @@ class HookTable:
         self.is_historic: Final = bool(options.get("historic"))
 
         def make_rows(is_wrapper: bool) -> tuple[Row, ...]:
-            return tuple(
-                make_row(impl, hook.name, self.names, may_lack=spec is None)
-                for impl in impls[::-1]
-                if is_wrapper is (section(impl) >= 3)
-            )
+            found = [impl for impl in impls[::-1] if is_wrapper is (section(impl) >= 3)]
+            return _make_rows(found, hook.name, self.names, may_lack=spec is None)
 
         self.bare: Final = make_rows(False)
         self.wrappers: Final = make_rows(True)
@@ -351,10 +348,24 @@ def _parameters(
     """Return the names of the required arguments, and the defaults of the others."""
     if spec is not None:
         return spec.argnames, spec.kwargdefaults
+    from plugreg.hooks._rows import ABSENT
+
     # Without a spec, a call needs the arguments of the implementations.
     required = dict.fromkeys(name for impl in impls for name in impl.argnames)
     optional = dict.fromkeys(name for impl in impls for name in impl.kwargnames)
     return (*required,), {name: ABSENT for name in optional if name not in required}
+
+
+def _make_rows(
+    impls: Sequence[HookImpl], hook: str, known: Container[str], *, may_lack: bool = False
+) -> tuple[Row, ...]:
+    """Make the rows of implementations, for calls with the ``known`` arguments."""
+    if not impls:
+        return ()
+    # Imported with the first implementation, as hosts without plugins have none.
+    from plugreg.hooks._rows import make_row
+
+    return tuple(make_row(impl, hook, known, may_lack=may_lack) for impl in impls)
 
 
 def section(impl: HookImpl) -> int:
