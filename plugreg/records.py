@@ -596,7 +596,7 @@ class ProcessRecord(Frozen):
     active: tuple[str, ...]
     errors: int
     seen: datetime
-    since: datetime = datetime.fromtimestamp(0, UTC)
+    since: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     slow: Mapping[str, float] = field(default_factory=dict, hash=False)
     narrowed: bool = False
 
