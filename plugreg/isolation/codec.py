@@ -140,10 +140,10 @@ class JsonCodec(Codec):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._fits = {name: fits_json(kind) for name, kind in self.kinds.items()}
+        self._fits = {n: fits_json(kind) or (lambda _: False) for n, kind in self.kinds.items()}
         # Most hooks take and return strings and numbers. An encoder would be made for each call.
         self._writers = {
-            name: {scalar: write for scalar, write in _WRITERS.items() if fit and fit(scalar())}
+            name: {scalar: write for scalar, write in _WRITERS.items() if fit(scalar())}
             for name, fit in self._fits.items()
         }
         self._adapters: dict[tuple[str, ...], Any] = {}
@@ -169,10 +169,7 @@ class JsonCodec(Codec):
 
     def _fit(self, name: str, value: Any) -> bool:
         """Return whether a value needs no pydantic."""
-        if type(value) in self._writers[name]:
-            return True
-        fit = self._fits[name]
-        return fit is not None and fit(value)
+        return type(value) in self._writers[name] or self._fits[name](value)
 
     def _write(self, name: str, value: Any) -> str:
         """Return a string or a number as JSON. Raises KeyError for any other value."""

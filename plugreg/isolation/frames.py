@@ -21,8 +21,8 @@ LARGEST: Final = 512 * 1024 * 1024
 LARGEST_BESIDE: Final = 64 * 1024 * 1024
 """The same for messages beside calls."""
 
-_PREFIX: Final = 4
 _LENGTH: Final = Struct(">I")
+_PREFIX: Final = _LENGTH.size
 PIECE: Final = 65_536
 _SHORT: Final = 4_096
 """How many bytes are received at a time, and of a frame that nothing is known of yet."""
@@ -75,7 +75,7 @@ class Line:
 
     def receive(self) -> bytes:
         """Return the next frame of a socket that blocks. Raises as `receive_some` does."""
-        frame = self.feed(b"") if self._data else None
+        frame = self.rest()
         while frame is None:
             frame = self.receive_some()
         return frame
