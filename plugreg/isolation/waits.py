@@ -115,6 +115,9 @@ async def receive(place: Place, line: Line, deadline: float) -> bytes:
     Raises TimeoutError at the deadline; others are those of `Line.receive_some`.
     """
     frame = line.rest()
+    if frame is None and place is not HERE:
+        # An answer that is there already costs no turn of the loop.
+        frame = line.receive_some()
     while frame is None:
         # Also after the deadline: this process may have been paused, and the frame is there.
         if place is HERE and line.poll is not None:
