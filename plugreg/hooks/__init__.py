@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from plugreg.hooks._manager import PluginManager
     from plugreg.hooks._order import Position
     from plugreg.hooks._rows import ASYNC_TWIN, AsyncOnly, BothWays, Row, refuse
-    from plugreg.hooks._tables import HookSubset, HookTable, Implementations, Keep
+    from plugreg.hooks._subset import HookSubset
+    from plugreg.hooks._tables import HookTable, Implementations, Keep
 else:
     # A plugin's module needs the markers alone.
     __getattr__ = lazy_names(
@@ -32,7 +33,8 @@ else:
             "_manager": "PluginManager",
             "_order": "Position",
             "_rows": "ASYNC_TWIN AsyncOnly BothWays Row refuse",
-            "_tables": "HookSubset HookTable Implementations Keep",
+            "_subset": "HookSubset",
+            "_tables": "HookTable Implementations Keep",
         },
     )
 

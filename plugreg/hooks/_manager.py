@@ -7,6 +7,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from pluggy import HookCaller, HookImpl
@@ -38,7 +39,7 @@ from plugreg.hooks._specs import (
     as_plain,
     find_at_once,
 )
-from plugreg.hooks._tables import HookSubset, HookTable, Implementations
+from plugreg.hooks._tables import HookTable, Implementations
 
 if TYPE_CHECKING:
     import importlib.metadata
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from plugreg.hooks._order import Position
     from plugreg.hooks._rows import Row
     from plugreg.hooks._specs import MarkedFunction
+    from plugreg.hooks._subset import HookSubset
     from plugreg.hooks._tables import Rank
 
 
@@ -98,8 +100,7 @@ class PluginManager(ExchangingManager):
         """
         if name in OBJECT_NAMES:
             return None
-        implicit = {"firstresult": False, "historic": False}
-        return _options(self, module_or_class, name, "spec", implicit)
+        return _options(self, module_or_class, name, "spec", {**_IMPLICIT})
 
     def add_hookspecs(self, module_or_class: Any) -> None:
         """Add the specs of a module or class, as pluggy's method does.
@@ -111,14 +112,10 @@ class PluginManager(ExchangingManager):
             ValueError: If it has no spec, or a hook has one already.
             PluginValidationError: If a registered implementation does not match its spec.
         """
-        found = {
-            name: opts
-            for name in dir(module_or_class)
-            if (opts := self.parse_hookspec_opts(module_or_class, name)) is not None
-        }
+        found = _find_specs(self, module_or_class)
         if not found:
             raise ValueError(f"did not find any {self.project_name!r} hooks in {module_or_class!r}")
-        for name, opts in found.items():
+        for name, opts in found:
             _specify(self, caller_of(self, name), module_or_class, opts)
 
     @property
@@ -467,6 +464,8 @@ class PluginManager(ExchangingManager):
         Args:
             slugs: The plugins; those that are not in service have none.
         """
+        from plugreg.hooks._subset import HookSubset
+
         return HookSubset(self.table, frozenset(slugs), self._plugreg.around)
 
     def explain(self, hook: Any) -> tuple[Position, ...]:
@@ -503,6 +502,21 @@ class PluginManager(ExchangingManager):
 
 
 # The parts are functions, so that no method of a host's subclass can take their place.
+
+
+_IMPLICIT: Final = MappingProxyType({"firstresult": False, "historic": False})
+"""The options of a spec that only the prefix makes one."""
+
+
+def _find_specs(manager: PluginManager, holder: Any) -> list[tuple[str, Any]]:
+    """Find the specs of a module or class, by name; a host may parse in its own way."""
+    if getattr(manager.parse_hookspec_opts, "__func__", None) is PluginManager.parse_hookspec_opts:
+        marks = Marks((f"{manager.project_name}_spec", "plugreg_spec"), manager.implicit_prefix)
+        found = find_at_once(holder, marks)
+        if found is not None:
+            return [(name, opts or {**_IMPLICIT}) for name, opts, _ in found]
+    parsed = ((name, manager.parse_hookspec_opts(holder, name)) for name in dir(holder))
+    return [(name, opts) for name, opts in parsed if opts is not None]
 
 
 def _find_functions(manager: PluginManager, plugin: Any) -> Iterable[MarkedFunction]:

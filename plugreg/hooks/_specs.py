@@ -223,7 +223,7 @@ def _parse_names(option: str, given: object) -> tuple[str, ...]:
 class PlugregSpecs:
     """plugreg's own hooks. Any plugin may implement them; none has to."""
 
-    @hookspec
+    @_hookspec
     def plugreg_activated(self) -> None:
         """Prepare for service, at the end of the activation; once for each object.
 
@@ -231,11 +231,11 @@ class PlugregSpecs:
         load are not in service yet; ``plugreg_plugins_loaded`` follows when they are.
         """
 
-    @hookspec
+    @_hookspec
     def plugreg_deactivating(self) -> None:
         """Clean up after the plugin was taken out of service; no call can begin any more."""
 
-    @hookspec
+    @_hookspec
     def plugreg_settings_changed(self, changed: frozenset[str]) -> None:
         """React to changed values of the plugin's settings, or of a user's.
 
@@ -243,7 +243,7 @@ class PlugregSpecs:
             changed: Keys of the settings.
         """
 
-    @hookspec
+    @_hookspec
     def plugreg_plugins_loaded(self, report: object) -> None:
         """React to a load or reload; called on all active plugins.
 
@@ -251,7 +251,7 @@ class PlugregSpecs:
             report: The ``LoadReport``.
         """
 
-    @hookspec
+    @_hookspec
     def plugreg_health(self) -> bool | str | None:
         """Report the plugin's health to ``registry.health()``.
 
@@ -259,7 +259,7 @@ class PlugregSpecs:
             None or True if it is well, else a string that describes the fault.
         """
 
-    @hookspec
+    @_hookspec
     def plugreg_plugins(self) -> Iterable[tuple[str, object]]:
         """Bring further plugins; called once, when the plugin was activated.
 
