@@ -75,6 +75,7 @@ class Source(StrEnum):
 
 
 _RANKS: Final = MappingProxyType({source: rank for rank, source in enumerate(Source)})
+_FOLDERS: Final = (Source.DIRECTORY, Source.SAMPLE)
 
 
 def _now() -> datetime:
@@ -294,8 +295,7 @@ class PluginSpec(Frozen):
     @property
     def is_in_folder(self) -> bool:
         """Whether the plugin is in a folder of plugins, and no object."""
-        from_folder = self.source in (Source.DIRECTORY, Source.SAMPLE)
-        return from_folder and self.path is not None and self.target is None
+        return self.source in _FOLDERS and self.path is not None and self.target is None
 
     @property
     def folder(self) -> Path:

@@ -208,7 +208,7 @@ class PluginManager(ExchangingManager):
         Args:
             plugin: The object.
         """
-        return any(True for _ in _find_functions(self, plugin))
+        return next(iter(_find_functions(self, plugin)), None) is not None
 
     # -- pluggy's own way in and out ---------------------------------------------------------
 

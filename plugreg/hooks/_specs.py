@@ -273,7 +273,7 @@ class PlugregSpecs:
 
 # -- finding implementations; no attribute of a plugin is evaluated ---------------------------
 
-OBJECT_NAMES: Final = frozenset(dir(object))
+OBJECT_NAMES: Final = frozenset([*dir(object), "__module__", "__dict__", "__weakref__"])
 """The names of every object are no hooks or specs, and are a third of those that ``dir`` lists."""
 
 # The types of implementations besides functions. A slot may hold either.
