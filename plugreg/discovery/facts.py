@@ -138,7 +138,8 @@ def _head(file: str) -> str | None:
                 break
     finally:
         os.close(descriptor)
-    return data.decode("utf-8", errors="replace")
+    # The description, which may be long, is not decoded.
+    return data.partition(b"\n\n")[0].decode("utf-8", errors="replace")
 
 
 def _facts(found: Iterable[tuple[str, str]]) -> PluginFacts:
