@@ -117,10 +117,10 @@ class ManagerState:
         host's own from before the first exchange stand before them, its later ones behind them;
         each of these two keeps its own order. Among trylast all of this is the other way round.
         """
-        end = 0
+        end = len(impls)
         for new in arriving:
             follows = self._follows(new, arriving)
-            # Many come in the order of their places, and so each right after its predecessor.
+            # Many come last, or right after their predecessor, in the order of their places.
             low, high = 0, len(impls)
             if end and not follows(impls[end - 1]):
                 low = end
@@ -238,9 +238,11 @@ class ExchangingManager(pluggy.PluginManager):
             lists = []
             for hook_name, places in arriving.items():
                 hook = caller_of(self, hook_name)
-                impls = base_of(self, hook).copy()
+                impls = base_of(self, hook)
                 if removed:
                     impls = [impl for impl in impls if impl.plugin_name not in removed]
+                else:
+                    impls = impls.copy()
                 state.insert(impls, places)
                 lists.append((hook, impls, state.arrange(hook_name, impls, places)))
 
