@@ -338,6 +338,19 @@ def test_a_deadline_that_has_passed_on_trio() -> None:
         assert trio.run(receive) == b"late"
 
 
+def test_an_answer_that_is_there_already() -> None:
+    """A coroutine receives it without a turn of its event loop."""
+    near, far = socket.socketpair()
+    near.setblocking(False)
+
+    async def receive() -> bytes:
+        far.sendall(pack(b"early"))
+        return run(waits.receive(running_loop(), Line(near), time.monotonic() + 1))
+
+    with near, far:
+        assert asyncio.run(receive()) == b"early"
+
+
 def test_a_line_that_closes_while_a_thread_is_about_to_wait(monkeypatch: Any) -> None:
     """The thread that sends the rest ends without a word, and kills nobody."""
     near, far = socket.socketpair()
