@@ -199,7 +199,7 @@ class _Scan:
         for name, path in found.items():
             if name in rivals:
                 self._add_rivals(rivals[name])
-            # Nearly all have the first file alone, and access() is the fastest way to know.
+            # Most distributions have METADATA and no entry points. access() is the fastest check.
             elif os.access(path + "/METADATA", os.F_OK) or self._is_whole(path):
                 if os.access(path + "/entry_points.txt", os.F_OK):
                     self._add(name, path)
@@ -223,7 +223,7 @@ class _Scan:
                 name = info.name
             names.append(name)
             paths.append(path)
-        # A slash is in no name, and all together take a fourth of the time.
+        # No name has a slash. Making them canonical together takes a fourth of the time.
         return zip(canonical("/".join(names)).split("/"), paths, strict=False)
 
     def _check_name(self, path: str) -> _Info | None:

@@ -4,7 +4,7 @@ They are read only for plugins that are wanted and for records that are looked a
 specification "Core metadata".
 """
 
-# ruff: noqa: PTH110, PTH113
+# ruff: noqa: PTH113
 from __future__ import annotations
 
 import os
@@ -97,6 +97,7 @@ def headers(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _read(spec: PluginSpec, distribution: str) -> PluginFacts:
+    """Return the facts of a distribution. Raises OSError for a folder without METADATA."""
     path = spec.path
     if path is not None:
         # Strings, since a Path for each of these takes as long as reading the file.
@@ -110,8 +111,6 @@ def _read(spec: PluginSpec, distribution: str) -> PluginFacts:
             import importlib_metadata
 
             return _with_requires(facts, importlib_metadata.Distribution.at(path))
-        if os.path.exists(path):
-            return PluginFacts()
     from plugreg.discovery import foreign
 
     found = foreign.named(distribution, path)
