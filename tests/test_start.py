@@ -26,7 +26,7 @@ HEAVY = ("pydantic", "tinydb", "importlib_metadata", "sqlalchemy", "packaging.re
 ON_THE_WAY = """
     plugin records registry
     _calls _calls.dispatcher
-    _lifecycle _lifecycle.activate _lifecycle.assembly _lifecycle.build
+    _lifecycle _lifecycle.assembly _lifecycle.build
     _lifecycle.change_queue _lifecycle.lifecycle _lifecycle.publishing _lifecycle.recording
     _lifecycle.resolve _lifecycle.snapshot
     _state _state.ledger _state.plugin_rows _state.probe_rows _state.published
@@ -40,9 +40,10 @@ ON_THE_WAY = """
 """
 """The modules that a start without plugins imports."""
 
-WITH_A_PLUGIN = (
-    "hooks._rows _lifecycle.binding _lifecycle.catalogue _lifecycle.load discovery.facts"
-)
+WITH_A_PLUGIN = """
+    hooks._rows _lifecycle.activate _lifecycle.binding _lifecycle.catalogue _lifecycle.load
+    discovery.facts
+"""
 """The modules that the first plugin brings in which has no settings and no capability."""
 
 PLUGIN = """

@@ -1,18 +1,18 @@
-"""Activating and deactivating a loaded plugin; deactivation undoes the steps in reverse."""
+"""Activating a loaded plugin: its checks, and the steps that deactivation undoes in reverse."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import chain, islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from plugreg._support.frozen import NamedTuple, replace
+from plugreg._lifecycle.build import Activation, Activations, Begun, Step, is_plugin
+from plugreg._support.frozen import replace
 from plugreg._support.guard import Guard, safe_repr
-from plugreg.hooks import PluginManager
 from plugreg.mixins import BASE_KEY
-from plugreg.plugin import Plugin, bind, unbind
+from plugreg.plugin import bind
 from plugreg.records import (
     ActivePlugin,
     LoadedPlugin,
@@ -25,6 +25,7 @@ from plugreg.settings.values import Declared
 
 if TYPE_CHECKING:
     from plugreg._lifecycle.binding import BoundContext
+    from plugreg.hooks import PluginManager
     from plugreg.mixins import MixinSpec
 
 MOST_BROUGHT: Final = 1_000
@@ -38,40 +39,11 @@ OpenContext = Callable[[str, Declared], "BoundContext"]
 """Returns the context of the plugin with this slug, which declares these settings."""
 
 
-class Activation(NamedTuple):
-    """The result of activating a plugin: ``active``, or None, and all failures."""
-
-    active: ActivePlugin | None = None
-    failures: tuple[PluginFailure, ...] = ()
-
-
-class _Step(NamedTuple):
-    """A call that undoes a part of the activation, and the subject of its failure."""
-
-    function: Callable[[], object]
-    subject: str
-    what: str = ""
-
-
-class _Begun:
-    """A plugin whose activation has begun, and the steps that undo it, last step last."""
-
-    __slots__ = ("active", "context", "plugin", "slug", "undo")
-
-    def __init__(self, active: ActivePlugin) -> None:
-        self.active = active
-        # Each change looks at these of every plugin in service.
-        self.slug, self.plugin = active.slug, active.plugin
-        self.undo: list[_Step] = []
-        self.context: BoundContext | None = None
-
-
 class Activator:
-    """Activates and deactivates the plugins of a registry.
+    """Activates the plugins of a registry, each of which is noted in ``activations``.
 
-    It keeps every plugin whose activation has begun until all of it was undone, so that none is
-    forgotten where Ctrl-C comes between: see `settle`. ``mixins`` is the table of capabilities,
-    ``off`` the keys of those whose switch the host turned off: their functions do not run.
+    ``mixins`` is the table of capabilities, ``off`` the keys of those whose switch the host turned
+    off: their functions do not run.
     """
 
     def __init__(
@@ -80,14 +52,13 @@ class Activator:
         off: frozenset[str],
         manager: PluginManager,
         open_context: OpenContext,
+        activations: Activations,
     ) -> None:
         self._mixins = mixins
         self._off = off
         self._manager = manager
         self._open_context = open_context
-        self._begun: list[_Begun] = []
-        # Plugins that were not in service when changed_settings() was called last.
-        self._new: list[tuple[ActivePlugin, BoundContext]] = []
+        self._activations = activations
 
     def activate(self, loaded: LoadedPlugin, rank: tuple[Any, ...], *, full: bool) -> Activation:
         """Check and bind a plugin, and run its activation and that of its mixins.
@@ -127,9 +98,9 @@ class Activator:
             user_settings=declared.user_settings,
             settings_version=declared.version,
         )
-        begun = _Begun(active)
-        begun.undo.append(_Step(partial(self._manager.let_go, implementations), "unregister"))
-        self._begun.append(begun)
+        begun = Begun(active)
+        begun.undo.append(Step(partial(self._manager.let_go, implementations), "unregister"))
+        self._activations.begun.append(begun)
         try:
             rows = [mixin for mixin in present if mixin.key in active.enabled - self._off]
             failure = self._begin(begun, declared, rows, full=full)
@@ -141,60 +112,9 @@ class Activator:
                     active = replace(active, brings=brings)
                 return Activation(active, failures)
         except BaseException:
-            self._undo(begun)
+            self._activations.undo(begun)
             raise
-        return Activation(failures=(failure, *self._undo(begun)))
-
-    def deactivate(self, active: ActivePlugin) -> tuple[PluginFailure, ...]:
-        """Undo `activate` in reverse, after the plugin's hooks were taken out of service.
-
-        Each step has its own guard; a failed step does not stop the others.
-        """
-        return tuple(
-            failure
-            for begun in [*self._begun]
-            if begun.slug == active.slug and begun.plugin is active.plugin
-            for failure in self._undo(begun)
-        )
-
-    def settle(self, in_service: Mapping[str, ActivePlugin]) -> Iterator[PluginFailure]:
-        """Deactivate all activated plugins that are not in service, the last first.
-
-        Yields the failures of each. A deactivation that was interrupted is continued, so that no
-        step is done twice and none is left out.
-        """
-        if len(self._begun) == len(in_service):
-            return  # Every plugin in service is among them, so there is no other.
-        left = [
-            begun
-            for begun in self._begun
-            if (now := in_service.get(begun.slug)) is None or now.loaded.plugin is not begun.plugin
-        ]
-        for begun in sorted(left, key=lambda begun: begun.active.place, reverse=True):
-            yield from self._undo(begun)
-
-    def changed_settings(self) -> Iterator[tuple[str, Any, frozenset[str]]]:
-        """Yield the plugins whose settings others have stored while they were activated.
-
-        Yields:
-            Slug, object, and the keys of these settings. From then on the plugin is in service,
-            and hears of changes as they are made.
-        """
-        while self._new:
-            active, context = self._new[-1]
-            keys = context.changed_settings()
-            if keys:
-                yield active.slug, active.plugin, keys
-            # If Ctrl-C comes before, the plugin is yielded again.
-            del self._new[-1]
-            context.unwatch_settings()
-
-    def discard(self, in_service: Mapping[str, ActivePlugin]) -> None:
-        """Deactivate plugins that were never in service, as `settle` does, and drop failures."""
-        for _ in self.settle(in_service):
-            pass
-        for _ in self.changed_settings():
-            pass
+        return Activation(failures=(failure, *self._activations.undo(begun)))
 
     # -- the parts ---------------------------------------------------------------------------
 
@@ -220,7 +140,7 @@ class Activator:
         return present, enabled, failures
 
     def _begin(
-        self, begun: _Begun, declared: Declared, mixins: Iterable[MixinSpec], *, full: bool
+        self, begun: Begun, declared: Declared, mixins: Iterable[MixinSpec], *, full: bool
     ) -> PluginFailure | None:
         """Bind, migrate and activate a plugin.
 
@@ -231,30 +151,30 @@ class Activator:
         subject, is_mixin, done = "", False, 0
         with Guard() as guard:
             context = begun.context = self._open_context(slug, declared)
-            if _is_plugin(plugin):
+            if is_plugin(plugin):
                 bind(plugin, context)
             subject = "settings migration"
             context.migrate(plugin)
-            self._new.append((active, context))
+            self._activations.new.append((active, context))
             context.watch_settings()
             for mixin in mixins:
                 subject, is_mixin, done = mixin.key, True, len(undo)
                 if mixin.deactivate is not None:
                     deactivate = partial(mixin.deactivate, plugin)
-                    undo.append(_Step(deactivate, mixin.key, f"mixin {mixin.key!r}"))
+                    undo.append(Step(deactivate, mixin.key, f"mixin {mixin.key!r}"))
                 if mixin.activate is not None:
                     from plugreg.mixins._spec import run_activate
 
                     run_activate(mixin, plugin, full=full)
             subject, is_mixin, done = "plugreg_activated", False, len(undo)
             hook = "plugreg_deactivating"
-            undo += [_Step(row.function, hook) for row in active.implementations.rows(hook)]
+            undo += [Step(row.function, hook) for row in active.implementations.rows(hook)]
             active.implementations.invoke(subject)
             return None
         assert guard.error is not None
         del undo[done:]
         if not subject:
-            for other in self._begun:
+            for other in self._activations.begun:
                 if other is not begun and other.plugin is plugin:
                     twin = other.slug
                     message = (
@@ -262,35 +182,6 @@ class Activator:
                     )
                     return _failure(slug, message)
         return _failure_of(slug, guard.error, subject, is_mixin=is_mixin)
-
-    def _undo(self, begun: _Begun) -> list[PluginFailure]:
-        slug, plugin = begun.slug, begun.plugin
-        failures = []
-        while begun.undo:
-            function, subject, what = begun.undo[-1]
-            with Guard() as guard:
-                # Nothing is called between these two: if Ctrl-C comes, it is in the plugin's code.
-                del begun.undo[-1]
-                function()
-            if guard.error is not None:
-                failures.append(
-                    PluginFailure.of(
-                        Stage.DEACTIVATE, slug, guard.error, subject=subject, what=what
-                    )
-                )
-        if begun.context is not None and _is_plugin(plugin):
-            # The object's own dict is asked for, which a __getattribute__ of its own may refuse.
-            with Guard() as guard:
-                unbind(plugin, begun.context)
-            if guard.error is not None:
-                failures.append(PluginFailure.of(Stage.DEACTIVATE, slug, guard.error))
-        self._begun.remove(begun)
-        return failures
-
-
-def _is_plugin(plugin: object) -> bool:
-    # isinstance() would ask the object for its __class__, which it may lie about or refuse.
-    return issubclass(type(plugin), Plugin)
 
 
 def _failure(slug: str, message: str, subject: str = "") -> PluginFailure:
@@ -322,7 +213,7 @@ def _read_declared(plugin: Any) -> Declared:
 def _unread_settings(slug: str, plugin: object) -> tuple[PluginFailure, ...]:
     """Return a record where a plugin declares settings and lacks the mixin that reads them."""
     names: list[str] = []
-    if _is_plugin(plugin):
+    if is_plugin(plugin):
         with Guard():
             names = [name for name in ("SETTINGS", "USER_SETTINGS") if getattr(plugin, name, None)]
     message = (

@@ -9,8 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from plugreg._calls import Calling
-from plugreg._lifecycle.activate import Activator
-from plugreg._lifecycle.build import Builder
+from plugreg._lifecycle.build import Activations, Builder
 from plugreg._lifecycle.change_queue import ChangeQueue, EventOutbox
 from plugreg._lifecycle.lifecycle import LifeCycle
 from plugreg._lifecycle.recording import Retries, SettingsHealth
@@ -28,7 +27,9 @@ from plugreg.settings.store import Scope, SettingsStore
 from plugreg.storage import MemoryStorage
 
 if TYPE_CHECKING:
+    from plugreg._lifecycle.activate import Activator
     from plugreg._lifecycle.binding import BoundContext
+    from plugreg._lifecycle.build import Activation
     from plugreg._lifecycle.catalogue import Catalogue
     from plugreg._lifecycle.load import Acceptance, Loading
     from plugreg._lifecycle.protocols import Environment, Isolation
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from plugreg.discovery.facts import Facts
     from plugreg.events import Events
     from plugreg.mixins import MixinSpec
-    from plugreg.records import PluginFacts, PluginFailure, PluginSpec
+    from plugreg.records import LoadedPlugin, PluginFacts, PluginFailure, PluginSpec
     from plugreg.settings.values import Declared
 
     T = TypeVar("T")
@@ -288,6 +289,8 @@ class Assembly:
             from plugreg._state.quarantine import Quarantine
 
             self.quarantine = Quarantine(self.storage, self.heartbeat)
+        self.off = switched_off(self.mixins, options.switches)
+        self.activations = Activations()
         self.life = self._make_life()
         if options.events is not None:
             # A wrong option is refused when the registry is made.
@@ -313,8 +316,6 @@ class Assembly:
 
     def _make_life(self) -> LifeCycle:
         """Make the life cycle, of all parts that are made by now."""
-        off = switched_off(self.mixins, self.options.switches)
-        activator = Activator(self.mixins, off, self.calling.manager, self._open_context)
         outbox = EventOutbox(self.emit)
         return LifeCycle(
             published=self.published,
@@ -327,13 +328,14 @@ class Assembly:
                 rules=self.rules,
                 describe=self._describe,
                 manager=self.calling.manager,
-                activator=activator,
+                activations=self.activations,
                 load=self._load,
+                activate=self._activate,
                 quarantine=self.quarantine,
                 isolation=self.isolation,
-                off=off,
+                off=self.off,
             ),
-            activator=activator,
+            activations=self.activations,
             calling=self.calling,
             ledger=self.ledger,
             health=self.health,
@@ -406,6 +408,14 @@ class Assembly:
             self.options.construct,
         )
 
+    @lazy
+    def _activator(self) -> Activator:
+        from plugreg._lifecycle.activate import Activator
+
+        return Activator(
+            self.mixins, self.off, self.calling.manager, self._open_context, self.activations
+        )
+
     def emit(self, event: str, /, **kwargs: Any) -> None:
         """Emit an event of plugreg itself, if a plugin in service receives events."""
         if "events" in self.published.snapshot.by_mixin:
@@ -422,6 +432,9 @@ class Assembly:
         from plugreg._lifecycle.load import load
 
         return load(spec, self.rules, self._acceptance)
+
+    def _activate(self, loaded: LoadedPlugin, rank: tuple[Any, ...], *, full: bool) -> Activation:
+        return self._activator.activate(loaded, rank, full=full)
 
     def _open_context(self, slug: str, declared: Declared) -> BoundContext:
         from plugreg._lifecycle.binding import BoundContext

@@ -1,18 +1,20 @@
-"""Building the next snapshot from the last snapshot, the discovered plugins and the store."""
+"""Building the next snapshot from the last snapshot, the discovered plugins and the store.
+
+Plugins are activated meanwhile, and deactivated where the build fails.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.resolve import Describe, Settled, need_unmet, resolve, settle
 from plugreg._lifecycle.snapshot import BuildState, Built, Evictions, Remake, derive, place_of
-from plugreg._support.frozen import Frozen
+from plugreg._support.frozen import Frozen, NamedTuple
 from plugreg._support.guard import Guard
 from plugreg._support.slugs import Slug
-from plugreg.hooks import PluginManager
+from plugreg.plugin import Plugin, unbind
 from plugreg.records import (
     EMPTY,
     FAILED,
@@ -30,9 +32,11 @@ from plugreg.records import (
 )
 
 if TYPE_CHECKING:
+    from plugreg._lifecycle.binding import BoundContext
     from plugreg._lifecycle.load import Loading
     from plugreg._lifecycle.protocols import Isolation
     from plugreg._state.quarantine import Quarantine
+    from plugreg.hooks import PluginManager
 
 
 Remember = Callable[..., Mapping[Slug, PluginRow]]
@@ -42,18 +46,142 @@ _MOST_ROUNDS: Final = 51
 """How often brought plugins may bring others before that is taken for a loop."""
 
 
+class Activation(NamedTuple):
+    """The result of activating a plugin: ``active``, or None, and all failures."""
+
+    active: ActivePlugin | None = None
+    failures: tuple[PluginFailure, ...] = ()
+
+
+class Step(NamedTuple):
+    """A call that undoes a part of the activation, and the subject of its failure."""
+
+    function: Callable[[], object]
+    subject: str
+    what: str = ""
+
+
+class Begun:
+    """A plugin whose activation has begun, and the steps that undo it, last step last."""
+
+    __slots__ = ("active", "context", "plugin", "slug", "undo")
+
+    def __init__(self, active: ActivePlugin) -> None:
+        self.active = active
+        # Each change looks at these of every plugin in service.
+        self.slug, self.plugin = active.slug, active.plugin
+        self.undo: list[Step] = []
+        self.context: BoundContext | None = None
+
+
+class Activations:
+    """The plugins of a registry whose activation has begun, until all of it was undone.
+
+    So none is forgotten where Ctrl-C comes between: see `settle`.
+    """
+
+    def __init__(self) -> None:
+        self.begun: list[Begun] = []
+        # Plugins that were not in service when changed_settings() was called last.
+        self.new: list[tuple[ActivePlugin, BoundContext]] = []
+
+    def deactivate(self, active: ActivePlugin) -> tuple[PluginFailure, ...]:
+        """Undo an activation in reverse, after the plugin's hooks were taken out of service.
+
+        Each step has its own guard; a failed step does not stop the others.
+        """
+        return tuple(
+            failure
+            for begun in [*self.begun]
+            if begun.slug == active.slug and begun.plugin is active.plugin
+            for failure in self.undo(begun)
+        )
+
+    def settle(self, in_service: Mapping[str, ActivePlugin]) -> Iterator[PluginFailure]:
+        """Deactivate all activated plugins that are not in service, the last first.
+
+        Yields the failures of each. A deactivation that was interrupted is continued, so that no
+        step is done twice and none is left out.
+        """
+        if len(self.begun) == len(in_service):
+            return  # Every plugin in service is among them, so there is no other.
+        left = [
+            begun
+            for begun in self.begun
+            if (now := in_service.get(begun.slug)) is None or now.loaded.plugin is not begun.plugin
+        ]
+        for begun in sorted(left, key=lambda begun: begun.active.place, reverse=True):
+            yield from self.undo(begun)
+
+    def changed_settings(self) -> Iterator[tuple[str, Any, frozenset[str]]]:
+        """Yield the plugins whose settings others have stored while they were activated.
+
+        Yields:
+            Slug, object, and the keys of these settings. From then on the plugin is in service,
+            and hears of changes as they are made.
+        """
+        while self.new:
+            active, context = self.new[-1]
+            keys = context.changed_settings()
+            if keys:
+                yield active.slug, active.plugin, keys
+            # If Ctrl-C comes before, the plugin is yielded again.
+            del self.new[-1]
+            context.unwatch_settings()
+
+    def discard(self, in_service: Mapping[str, ActivePlugin]) -> None:
+        """Deactivate plugins that were never in service, as `settle` does, and drop failures."""
+        for _ in self.settle(in_service):
+            pass
+        for _ in self.changed_settings():
+            pass
+
+    def undo(self, begun: Begun) -> list[PluginFailure]:
+        """Undo all steps of an activation, the last first, and forget the plugin."""
+        slug, plugin = begun.slug, begun.plugin
+        failures = []
+        while begun.undo:
+            function, subject, what = begun.undo[-1]
+            with Guard() as guard:
+                # Nothing is called between these two: if Ctrl-C comes, it is in the plugin's code.
+                del begun.undo[-1]
+                function()
+            if guard.error is not None:
+                failures.append(
+                    PluginFailure.of(
+                        Stage.DEACTIVATE, slug, guard.error, subject=subject, what=what
+                    )
+                )
+        if begun.context is not None and is_plugin(plugin):
+            # The object's own dict is asked for, which a __getattribute__ of its own may refuse.
+            with Guard() as guard:
+                unbind(plugin, begun.context)
+            if guard.error is not None:
+                failures.append(PluginFailure.of(Stage.DEACTIVATE, slug, guard.error))
+        self.begun.remove(begun)
+        return failures
+
+
+def is_plugin(plugin: object) -> bool:
+    """Return whether an object is a `plugreg.plugin.Plugin`; no code of it runs."""
+    # isinstance() would ask the object for its __class__, which it may lie about or refuse.
+    return issubclass(type(plugin), Plugin)
+
+
 class Builder(Frozen, frozen=False, eq=False):
     """Builds snapshots for a registry; keeps none, but knows the code that it has imported.
 
-    ``load`` imports and constructs a plugin. ``off`` are the mixins whose switch is turned off.
-    ``quarantine`` marks plugins before they are loaded, unless they are in ``isolation``.
+    ``load`` imports and constructs a plugin, ``activate`` activates it and notes that in
+    ``activations``. ``off`` are the mixins whose switch is turned off. ``quarantine`` marks plugins
+    before they are loaded, unless they are in ``isolation``.
     """
 
     rules: HostRules
     describe: Describe
     manager: PluginManager
-    activator: Activator
+    activations: Activations
     load: Callable[[PluginSpec], Loading]
+    activate: Callable[..., Activation]
     quarantine: Quarantine | None
     isolation: Isolation | None
     off: frozenset[str]
@@ -98,13 +226,13 @@ class Builder(Frozen, frozen=False, eq=False):
                     break
                 # During its activation a plugin registered another plugin's name on the manager.
                 # That other plugin fails the next time, so this ends when no names are left.
-                self.activator.discard(previous.active)
+                self.activations.discard(previous.active)
             base = Snapshot(discovery=discovery) if only is None else previous
             built = derive(base, work, rules=self.rules, off=self.off)
             evictions.commit()
         except BaseException:
             evictions.rollback()
-            self.activator.discard(previous.active)
+            self.activations.discard(previous.active)
             raise
         self._imported = evictions.imported
         return built
@@ -192,10 +320,10 @@ class Builder(Frozen, frozen=False, eq=False):
                 # A module or an instance cannot be made again, and goes on serving as it is.
                 work.update(old, loaded, rank)
                 return
-            work.failures += self.activator.deactivate(old)
+            work.failures += self.activations.deactivate(old)
             work.updated.add(slug)
         started = perf_counter()
-        activation = self.activator.activate(loaded, rank, full=is_full)
+        activation = self.activate(loaded, rank, full=is_full)
         work.took(slug, Stage.ACTIVATE, started)
         work.failures += activation.failures
         if activation.active is None:

@@ -250,7 +250,7 @@ class LifeCycle(Publisher, frozen=False, eq=False):
         active = self.published.snapshot.active
         self.calling.manager.exchange(active, (), publish)
         self.health.forget(active)
-        for failure in self.activator.settle({}):
+        for failure in self.activations.settle({}):
             self.ledger.record(failure)
         self._end_processes({})
         if self.heartbeat is not None:

@@ -9,8 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from plugreg._calls import HOOK_ORDER, UNKNOWN_HOOKS, Calling
-from plugreg._lifecycle.activate import Activator
-from plugreg._lifecycle.build import Builder
+from plugreg._lifecycle.build import Activations, Builder
 from plugreg._lifecycle.recording import UNKNOWN_PLUGIN, Retries, SettingsHealth
 from plugreg._lifecycle.snapshot import Built, Remake
 from plugreg._state.ledger import FailureLedger
@@ -51,7 +50,7 @@ class Publisher(Frozen, frozen=False, eq=False):
 
     published: Published
     builder: Builder
-    activator: Activator
+    activations: Activations
     calling: Calling
     ledger: FailureLedger
     health: SettingsHealth
@@ -149,9 +148,9 @@ class Publisher(Frozen, frozen=False, eq=False):
             if plugin.slug not in built.updated:
                 # Calls of an earlier object no longer count, and an inactive plugin has no circuit.
                 self.calling.dispatch.reset(plugin.slug)
-        late.extend(self.activator.settle(self.published.snapshot.active))
+        late.extend(self.activations.settle(self.published.snapshot.active))
         self._end_processes(self.published.snapshot.active)
-        for slug, plugin, keys in self.activator.changed_settings():
+        for slug, plugin, keys in self.activations.changed_settings():
             self._notify(slug, plugin, keys)
         # Before unknown hooks are looked for: a replayed call may add the specs that they lack.
         for slug, hook, error in self.calling.manager.replay(self._watch):
@@ -218,7 +217,7 @@ class Publisher(Frozen, frozen=False, eq=False):
     def _tear_down(self) -> None:
         """Tear down the plugins that were made for a snapshot that is not published."""
         self.calling.manager.settle()
-        self.activator.discard(self.published.snapshot.active)
+        self.activations.discard(self.published.snapshot.active)
         self._end_processes(self.published.snapshot.active)
 
     def _end_processes(self, in_service: Mapping[str, ActivePlugin]) -> None:

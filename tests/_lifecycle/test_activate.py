@@ -8,6 +8,7 @@ import pytest
 
 from plugreg import Plugin, hookimpl, hookspec
 from plugreg._lifecycle.activate import Activator
+from plugreg._lifecycle.build import Activations
 from plugreg._support.slugs import Slug
 from plugreg.hooks import PluginManager, PlugregSpecs
 from plugreg.mixins import MIXINS, MixinSpec, SettingsMixin
@@ -83,7 +84,8 @@ class House:
             self.log.row("second", Second, 60, **dict(second)),
             self.log.row("first", First, 50, **dict(first)),
         )
-        self.activator = Activator(rows, frozenset(off), self.manager, self.open)
+        self.activations = Activations()
+        self.activator = Activator(rows, frozenset(off), self.manager, self.open, self.activations)
 
     def open(self, slug, declared):
         return self.open_context(slug, declared)
@@ -183,7 +185,7 @@ class TestActivate:
         house = House(off={"first"})
         active = house.activate(house.plugin()).active
         assert "first" in active.mixins
-        house.activator.deactivate(active)
+        house.activations.deactivate(active)
         assert house.log == [
             "+second",
             "activated True",
@@ -221,7 +223,7 @@ class TestActivate:
         house = House()
         cls = type("Shy", (), {"__class__": property(raising(error)), "__dir__": lambda self: []})
         active = house.activate(cls()).active
-        assert house.activator.deactivate(active) == ()
+        assert house.activations.deactivate(active) == ()
 
 
 class TestFailures:
@@ -365,7 +367,7 @@ class TestDeactivate:
         plugin = house.plugin()
         active = house.activate(plugin).active
         house.log.clear()
-        assert house.activator.deactivate(active) == ()
+        assert house.activations.deactivate(active) == ()
         assert house.log == ["deactivating True", "-second", "-first"]
         assert not is_bound(plugin)
 
@@ -376,7 +378,7 @@ class TestDeactivate:
         plugin = house.plugin(plugreg_deactivating=hookimpl(lambda self: raising(error)()))
         active = house.activate(plugin).active
         house.log.clear()
-        failures = house.activator.deactivate(active)
+        failures = house.activations.deactivate(active)
         assert [(failure.stage, failure.subject) for failure in failures] == [
             (Stage.DEACTIVATE, "plugreg_deactivating"),
             (Stage.DEACTIVATE, "second"),
@@ -390,7 +392,7 @@ class TestDeactivate:
         plugin = house.plugin()
         active = house.activate(plugin).active
         type(plugin).__getattribute__ = raising()
-        failures = house.activator.deactivate(active)
+        failures = house.activations.deactivate(active)
         assert {failure.stage for failure in failures} == {Stage.DEACTIVATE}
         assert house.log[-2:] == ["-second", "-first"]
 
@@ -400,7 +402,7 @@ class TestDeactivate:
         plugin = house.plugin()
         before = dict(vars(plugin))
         for _ in range(100):
-            house.activator.deactivate(house.activate(plugin).active)
+            house.activations.deactivate(house.activate(plugin).active)
         assert vars(plugin) == before
         assert house.log == house.log[:6] * 100
 

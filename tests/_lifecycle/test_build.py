@@ -10,7 +10,7 @@ import pytest
 from plugreg import Plugin, PluginState, Stage, hookimpl, hookspec
 from plugreg._lifecycle.activate import Activator
 from plugreg._lifecycle.binding import BoundContext
-from plugreg._lifecycle.build import Builder
+from plugreg._lifecycle.build import Activations, Builder
 from plugreg._lifecycle.load import Acceptance, load
 from plugreg._state.plugin_rows import PluginRows
 from plugreg._support.slugs import Slug
@@ -70,17 +70,17 @@ class Yard:
         storage = MemoryStorage()
         self.plugin_rows = PluginRows(storage)
         store = SettingsStore(storage, lambda *_: None)
+        open_context = partial(BoundContext, store, self.plugin_rows)
+        activations = Activations()
         self.builder = Builder(
             rules=self.rules,
             describe=self.describe,
             manager=self.manager,
-            activator=Activator(
-                MIXINS,
-                frozenset(),
-                self.manager,
-                partial(BoundContext, store, self.plugin_rows),
-            ),
+            activations=activations,
             load=self.load,
+            activate=Activator(
+                MIXINS, frozenset(), self.manager, open_context, activations
+            ).activate,
             quarantine=None,
             isolation=None,
             off=frozenset(),
