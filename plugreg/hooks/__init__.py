@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from plugreg.hooks._found import FoundHook, HookFinder
     from plugreg.hooks._manager import PluginManager
     from plugreg.hooks._order import Position
-    from plugreg.hooks._rows import ASYNC_TWIN, AsyncOnly, BothWays, Row, refuse
+    from plugreg.hooks._rows import ASYNC_TWIN, AsyncOnly, BothWays, Implementations, Row, refuse
     from plugreg.hooks._subset import HookSubset
-    from plugreg.hooks._tables import HookTable, Implementations, Keep
+    from plugreg.hooks._tables import HookTable, Keep
 else:
     # A plugin's module needs the markers alone.
     __getattr__ = lazy_names(
@@ -32,9 +32,9 @@ else:
             "_found": "FoundHook HookFinder",
             "_manager": "PluginManager",
             "_order": "Position",
-            "_rows": "ASYNC_TWIN AsyncOnly BothWays Row refuse",
+            "_rows": "ASYNC_TWIN AsyncOnly BothWays Implementations Row refuse",
             "_subset": "HookSubset",
-            "_tables": "HookTable Implementations Keep",
+            "_tables": "HookTable Keep",
         },
     )
 

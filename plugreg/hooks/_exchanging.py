@@ -17,26 +17,15 @@ from pluggy import HookCaller, HookImpl
 
 from plugreg._support import PerProcess
 from plugreg.hooks._specs import RELATIONS
-from plugreg.hooks._tables import HookTable, Implementations, section
+from plugreg.hooks._tables import HookTable, section
 
 if TYPE_CHECKING:
     from plugreg.hooks._history import Delivered, HistoricCall
     from plugreg.hooks._order import Arranged
-    from plugreg.hooks._rows import Row
-    from plugreg.hooks._tables import Rank
+    from plugreg.hooks._rows import Implementations, Rank, Row
 
     Place = tuple[int, tuple[Rank, int]]
     """The section of an exchanged implementation, and its place among the exchanged."""
-
-
-class Identities:
-    """A set of objects that compares by identity alone."""
-
-    def __init__(self, objects: Iterable[Any]) -> None:
-        self._objects = {id(item): item for item in objects}
-
-    def __contains__(self, item: object) -> bool:
-        return id(item) in self._objects
 
 
 class Offer:
@@ -218,9 +207,6 @@ class ExchangingManager(pluggy.PluginManager):
             leaving = {slug: state.taken[slug] for slug in remove if slug in state.taken}
             removed = {plugin.name for plugin in leaving.values()}
             coming = _named(self, add, leaving)
-            if coming:
-                # Imported now, so that no call has to read a file.
-                import plugreg.hooks._rows  # noqa: F401
             if state.before is None:
                 state.before = frozenset(n for n, plugin in names.items() if plugin is not None)
             arriving: dict[str, dict[HookImpl, Place]] = {}

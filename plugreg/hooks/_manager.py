@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from pluggy import HookCaller, HookImpl
 from pluggy._compat import DistFacade
-from pluggy._hooks import _SubsetHookCaller
 from pluggy._manager import _static_hook_attr
 
 from plugreg._support import exceptions
@@ -21,7 +20,6 @@ from plugreg._support.slugs import near
 from plugreg.hooks._exchanging import (
     Caller,
     ExchangingManager,
-    Identities,
     ManagerState,
     Offer,
     base_of,
@@ -39,16 +37,15 @@ from plugreg.hooks._specs import (
     as_plain,
     find_at_once,
 )
-from plugreg.hooks._tables import HookTable, Implementations
+from plugreg.hooks._tables import HookTable
 
 if TYPE_CHECKING:
     import importlib.metadata
 
     from plugreg.hooks._order import Position
-    from plugreg.hooks._rows import Row
+    from plugreg.hooks._rows import Implementations, Rank, Row
     from plugreg.hooks._specs import MarkedFunction
     from plugreg.hooks._subset import HookSubset
-    from plugreg.hooks._tables import Rank
 
 
 class PluginManager(ExchangingManager):
@@ -175,6 +172,9 @@ class PluginManager(ExchangingManager):
             pairs = offer.pairs
         for _, impl in pairs if name != slug else ():
             impl.opts[SLUG] = slug  # type: ignore[typeddict-unknown-key]
+        # Imported with the first plugin, as many hosts have none.
+        from plugreg.hooks._rows import Implementations
+
         return Implementations(
             slug=slug, name=name, plugin=plugin, pairs=(*pairs,), rank=rank, dist_info=dist_info
         )
@@ -350,6 +350,10 @@ class PluginManager(ExchangingManager):
         caller: HookCaller = getattr(self.hook, name)
         if not any(impl.plugin_name in self._plugreg.slugs for impl in caller._hookimpls):
             return super().subset_hook_caller(name, remove_plugins)
+        from pluggy._hooks import _SubsetHookCaller
+
+        from plugreg.hooks._subset import Identities
+
         removed = Identities(remove_plugins)
         if not any(impl.plugin in removed for impl in caller._hookimpls):
             return caller

@@ -1,17 +1,28 @@
-"""An implementation of a hook, as the isolated call needs it."""
+"""The implementations of a plugin, and each as the isolated call needs it.
+
+It is imported with the first plugin.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Container, Generator, Mapping
+from copy import copy
+from dataclasses import field
 from operator import itemgetter
 from types import CoroutineType, FunctionType, MethodType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pluggy import HookCallError, HookImpl, Result
 
-from plugreg._support.frozen import NamedTuple
-from plugreg.hooks._specs import slug_of
+from plugreg._support.frozen import Frozen, NamedTuple, replace
+from plugreg.hooks._specs import SLUG, slug_of
+
+if TYPE_CHECKING:
+    import importlib.metadata
+
+    Rank = tuple[Any, ...]
+    """The place of a plugin among the others: plugins registered later have a greater rank."""
 
 ABSENT: Final = object()
 """Placeholder of an argument that a call of a hook without a spec does not pass."""
@@ -207,3 +218,69 @@ def _not_async(name: str) -> TypeError:
         f"{name!r} is async, but this call is not; "
         f"make it a plain function, or let the host await registry.acall() or aoutcomes()"
     )
+
+
+# -- a plugin's implementations ----------------------------------------------------------------
+
+
+class Implementations(Frozen, eq=False):
+    """The hook implementations of a plugin, parsed and checked, but not in service.
+
+    Attributes:
+        slug: The plugin's identity.
+        name: The plugin's name on the manager.
+        plugin: The plugin object.
+        pairs: ``(hook name, implementation)`` in the order in which the plugin lists them.
+        rank: The plugin's place among the others.
+        dist_info: Metadata folder of the plugin's distribution, or None.
+    """
+
+    slug: str
+    name: str
+    plugin: Any = field(repr=False)
+    pairs: tuple[tuple[str, HookImpl], ...]
+    rank: Rank = ()
+    dist_info: str | None = None
+
+    def renamed(self, name: str) -> Implementations:
+        """Return these implementations of the plugin under another name on the manager.
+
+        Args:
+            name: The name.
+        """
+        pairs = [(hook, copy(impl)) for hook, impl in self.pairs]
+        for _, impl in pairs:
+            impl.plugin_name = name  # type: ignore[misc]
+            impl.opts[SLUG] = self.slug  # type: ignore[typeddict-unknown-key]
+        return replace(self, name=name, pairs=(*pairs,))
+
+    def distribution(self) -> importlib.metadata.Distribution | None:
+        """Read the plugin's distribution; None for a plugin without."""
+        from importlib.metadata import Distribution
+
+        return None if self.dist_info is None else Distribution.at(self.dist_info)
+
+    def rows(self, hook: str, names: Container[str] = ()) -> tuple[Row, ...]:
+        """Return this plugin's own implementations of a hook, without wrappers.
+
+        Args:
+            hook: The hook's name.
+            names: The arguments of the calls.
+        """
+        return tuple(
+            make_row(impl, hook, names)
+            for name, impl in self.pairs
+            if name == hook and not (impl.wrapper or impl.hookwrapper)
+        )
+
+    def invoke(self, hook: str, **kwargs: object) -> list[Any]:
+        """Run this plugin's own implementations of a hook, without a guard.
+
+        Args:
+            hook: The hook's name.
+            **kwargs: Arguments of the hook.
+
+        Returns:
+            All results, None included.
+        """
+        return [row.run(kwargs) for row in self.rows(hook, kwargs)]

@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from plugreg.hooks._order import Position
     from plugreg.hooks._rows import Row
 
+
+class Identities:
+    """A set of objects that compares by identity alone."""
+
+    def __init__(self, objects: Iterable[Any]) -> None:
+        self._objects = {id(item): item for item in objects}
+
+    def __contains__(self, item: object) -> bool:
+        return id(item) in self._objects
+
+
 _MOST_PARTS: Final = 100
 """How many sets of plugins a hook keeps tables of."""
 

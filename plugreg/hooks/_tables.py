@@ -1,10 +1,8 @@
-"""A hook as the isolated call needs it, and the implementations of a plugin."""
+"""A hook as the isolated call needs it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from copy import copy
-from dataclasses import field
 from functools import lru_cache
 from operator import itemgetter
 from types import CodeType, CoroutineType, FunctionType
@@ -13,17 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from pluggy import HookCaller, HookCallError, HookImpl
 from pluggy._hooks import HookSpec
 
-from plugreg._support.frozen import Frozen, replace
-from plugreg.hooks._specs import SLUG
-
 if TYPE_CHECKING:
-    import importlib.metadata
-
     from plugreg.hooks._order import Position
     from plugreg.hooks._rows import Row
-
-    Rank = tuple[Any, ...]
-    """The place of a plugin among the others: plugins registered later have a greater rank."""
 
     Shape = tuple[int, ...]
     """The places of the values of a call that a function takes, in its own order."""
@@ -41,66 +31,6 @@ if TYPE_CHECKING:
 
 Keep = Callable[["Row", BaseException], None]
 """Records the exception of an implementation, or raises it again."""
-
-
-class Implementations(Frozen, eq=False):
-    """The hook implementations of a plugin, parsed and checked, but not in service.
-
-    Attributes:
-        slug: The plugin's identity.
-        name: The plugin's name on the manager.
-        plugin: The plugin object.
-        pairs: ``(hook name, implementation)`` in the order in which the plugin lists them.
-        rank: The plugin's place among the others.
-        dist_info: Metadata folder of the plugin's distribution, or None.
-    """
-
-    slug: str
-    name: str
-    plugin: Any = field(repr=False)
-    pairs: tuple[tuple[str, HookImpl], ...]
-    rank: Rank = ()
-    dist_info: str | None = None
-
-    def renamed(self, name: str) -> Implementations:
-        """Return these implementations of the plugin under another name on the manager.
-
-        Args:
-            name: The name.
-        """
-        pairs = [(hook, copy(impl)) for hook, impl in self.pairs]
-        for _, impl in pairs:
-            impl.plugin_name = name  # type: ignore[misc]
-            impl.opts[SLUG] = self.slug  # type: ignore[typeddict-unknown-key]
-        return replace(self, name=name, pairs=(*pairs,))
-
-    def distribution(self) -> importlib.metadata.Distribution | None:
-        """Read the plugin's distribution; None for a plugin without."""
-        from importlib.metadata import Distribution
-
-        return None if self.dist_info is None else Distribution.at(self.dist_info)
-
-    def rows(self, hook: str, names: Container[str] = ()) -> tuple[Row, ...]:
-        """Return this plugin's own implementations of a hook, without wrappers.
-
-        Args:
-            hook: The hook's name.
-            names: The arguments of the calls.
-        """
-        found = [impl for name, impl in self.pairs if name == hook and section(impl) < 3]
-        return _make_rows(found, hook, names)
-
-    def invoke(self, hook: str, **kwargs: object) -> list[Any]:
-        """Run this plugin's own implementations of a hook, without a guard.
-
-        Args:
-            hook: The hook's name.
-            **kwargs: Arguments of the hook.
-
-        Returns:
-            All results, None included.
-        """
-        return [row.run(kwargs) for row in self.rows(hook, kwargs)]
 
 
 # Calling a function takes half the time when its arguments are written out, and a hook call does
