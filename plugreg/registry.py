@@ -218,7 +218,7 @@ class PluginRegistry:
         """The capabilities that plugins may have, plugreg's first; imports all of them."""
         return self._parts.mixins.all()
 
-    @lazy
+    @property
     def catalogue(self) -> Catalogue:
         """All plugins as records, and lists of them: filtered, searched and ordered."""
         return self._parts.catalogue
@@ -328,7 +328,7 @@ class PluginRegistry:
         report = self._life.reload(collect=False)
         if report.states:
             # Look-ups after a load touch no file, and import no module either.
-            _ = self.catalogue
+            _ = self._parts.catalogue
         if strict and report.failures and not self._parts.rules.safe_mode:
             raise ExceptionGroup(
                 f"{len(report.failures)} plugin failures",
