@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
@@ -98,17 +98,19 @@ class ManagerState:
             return arrange(impls)
         return None
 
-    def insert(self, impls: list[HookImpl], arriving: Mapping[HookImpl, Place]) -> None:
+    def insert(
+        self, impls: list[HookImpl], arriving: Mapping[HookImpl, Place], before: Container[str]
+    ) -> None:
         """Insert exchanged implementations at their places among those of a hook.
 
         There are six parts (wrappers behind the rest, and in both trylast, plain, tryfirst). In
         each part the exchanged implementations stand together, in the order of their places. The
-        host's own from before the first exchange stand before them, its later ones behind them;
-        each of these two keeps its own order. Among trylast all of this is the other way round.
+        host's own with names in ``before`` stand before them, its later ones behind them; each of
+        these two keeps its own order. Among trylast all of this is the other way round.
         """
         end = len(impls)
         for new in arriving:
-            follows = self._follows(new, arriving)
+            follows = self._follows(new, arriving, before)
             # Many come last, or right after their predecessor, in the order of their places.
             low, high = 0, len(impls)
             if end and not follows(impls[end - 1]):
@@ -120,10 +122,10 @@ class ManagerState:
             end += 1
 
     def _follows(
-        self, new: HookImpl, arriving: Mapping[HookImpl, Place]
+        self, new: HookImpl, arriving: Mapping[HookImpl, Place], before: Container[str]
     ) -> Callable[[HookImpl], bool]:
         """Return a function that says whether an implementation stands after *new*."""
-        places, before = self.places, self.before or ()
+        places = self.places
         new_part, new_place = arriving[new]
         is_trylast = new_part in (0, 3)
 
@@ -207,15 +209,17 @@ class ExchangingManager(pluggy.PluginManager):
             leaving = {slug: state.taken[slug] for slug in remove if slug in state.taken}
             removed = {plugin.name for plugin in leaving.values()}
             coming = _named(self, add, leaving)
-            if state.before is None:
-                state.before = frozenset(n for n, plugin in names.items() if plugin is not None)
+            before = state.before
+            if before is None:
+                before = frozenset(n for n, plugin in names.items() if plugin is not None)
             arriving: dict[str, dict[HookImpl, Place]] = {}
             for left in leaving.values():
                 remember_history(self, left)
                 for hook_name, _ in left.pairs:
                     arriving.setdefault(hook_name, {})
             # Removed plugins receive no historic calls.
-            due = deque(call for call in state.due if call.impl.plugin_name not in removed)
+            waiting = state.due.copy()  # Another thread may be replaying.
+            due = deque(call for call in waiting if call.impl.plugin_name not in removed)
             for plugin in coming.values():
                 for index, (hook_name, impl) in enumerate(plugin.pairs):
                     place = section(impl), (plugin.rank, index)
@@ -229,15 +233,16 @@ class ExchangingManager(pluggy.PluginManager):
                     impls = [impl for impl in impls if impl.plugin_name not in removed]
                 else:
                     impls = impls.copy()
-                state.insert(impls, places)
+                state.insert(impls, places, before)
                 lists.append((hook, impls, state.arrange(hook_name, impls, places)))
 
             def carry_out() -> None:
+                state.before = before
                 # No name is on the manager while its slug is not known, as if it were the host's.
-                for name in removed:
+                # A name that comes back is never missing.
+                for name in removed - coming.keys():
                     names.pop(name, None)
-                    if name not in coming:
-                        state.slugs.pop(name, None)
+                    state.slugs.pop(name, None)
                 added = {plugin.slug: plugin for plugin in coming.values()}
                 for slug, left in leaving.items():
                     for _, impl in left.pairs:

@@ -248,6 +248,27 @@ def test_calls_of_other_threads_come_once(manager):
     assert all(sorted(plugin.calls) == list(range(count)) for plugin in plugins)
 
 
+def test_an_exchange_during_a_replay(manager):
+    """An exchange of other plugins goes on while another thread replays, and loses no call."""
+    plugin, faults = Opened(), []
+    for number in range(2000):
+        manager.hook.opened.call_historic(kwargs={"shop": number})
+    manager.exchange((), [manager.implementations(plugin, "a")])
+    thread = threading.Thread(target=lambda: faults.extend(manager.replay()))
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        thread.start()
+        for _ in range(100):
+            manager.exchange(["nobody"], ())
+        thread.join()
+    finally:
+        sys.setswitchinterval(before)
+
+    assert faults == []
+    assert set(plugin.calls) == set(range(2000))
+
+
 def test_plugins_that_share_a_name_have_histories_of_their_own(manager):
     """Objects without weak references have each call once, whoever has the name meanwhile."""
 

@@ -164,6 +164,24 @@ class TestExchange:
 
         assert manager.hook.price(item="tea") == ["late", "z", "b2", "a", "early"]
 
+    def test_an_undone_exchange_is_not_the_first(self, manager):
+        """After Ctrl-C in the first exchange, the host's plugins still count as early."""
+
+        class Interrupts(int):
+            """A rank that Ctrl-C meets when it is compared."""
+
+            def __lt__(self, other):
+                raise KeyboardInterrupt
+
+        ranks = {"x": Interrupts(1), "y": Interrupts(2)}
+        add = [manager.implementations(Priced(s), s, (rank,)) for s, rank in ranks.items()]
+        with pytest.raises(KeyboardInterrupt):
+            manager.exchange([], add)
+        manager.register(Priced("early"), "early")
+        swap(manager, a=Priced("a"))
+
+        assert manager.hook.price(item="tea") == ["a", "early"]
+
     @pytest.mark.parametrize("kind", ["host", "exchanged", "blocked", "twice"])
     def test_a_taken_name_changes_nothing(self, manager, kind):
         """ValueError comes before anything is changed, plugins that were to leave included."""
@@ -306,6 +324,23 @@ class TestThreads:
             ("z", "b", "host")
         }
         assert all(right == left for _, right, left, _, _ in seen)
+
+    def test_no_reader_misses_a_name(self, manager):
+        """A plugin that another object replaces is registered at each moment of the exchange."""
+        swap(manager, a=Priced("a"), b=Priced("b"))
+        add = [manager.implementations(Priced("new"), name) for name in ("a", "b")]
+        seen = set()
+
+        def look(*_):
+            seen.add((manager.has_plugin("a"), manager.has_plugin("b")))
+
+        sys.setprofile(look)
+        try:
+            manager.exchange(["a", "b"], add)
+        finally:
+            sys.setprofile(None)
+
+        assert seen == {(True, True)}
 
     def test_the_readers_are_not_blind(self):
         """The same readers do see the steps in which a plain pluggy manager replaces plugins."""
