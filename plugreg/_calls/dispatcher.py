@@ -565,7 +565,7 @@ class Dispatcher:
         with Guard() as guard:
             plugin.invoke(hook, **kwargs)
         if guard.error is not None:
-            self._on_fault(plugin.name, hook, guard.error)
+            self._on_fault(plugin.slug, hook, guard.error)
 
     # -- the parts ---------------------------------------------------------------------------
 

@@ -483,12 +483,12 @@ class TestTell:
         assert called == ["CHF"]
 
     def test_a_fault_is_recorded(self, bench):
-        """It does not reach the caller, that of being async included."""
+        """It is the plugin's by its slug, and does not reach the caller, though it be async."""
 
         async def owner(item): ...
 
         both = SimpleNamespace(price=hookimpl(raising(SystemExit())), owner=hookimpl(owner))
-        parsed = bench.manager.implementations(both, "both")
+        parsed = bench.manager.implementations(both, "both", name="Its name on the manager")
 
         bench.dispatch.notify(parsed, "price", item="tea")
         bench.dispatch.notify(parsed, "owner", item="tea")
