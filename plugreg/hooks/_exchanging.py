@@ -211,7 +211,8 @@ class ExchangingManager(pluggy.PluginManager):
             coming = _named(self, add, leaving)
             before = state.before
             if before is None:
-                before = frozenset(n for n, plugin in names.items() if plugin is not None)
+                known = [*names.items()]
+                before = frozenset(name for name, plugin in known if plugin is not None)
             arriving: dict[str, dict[HookImpl, Place]] = {}
             for left in leaving.values():
                 remember_history(self, left)
@@ -225,16 +226,10 @@ class ExchangingManager(pluggy.PluginManager):
                     place = section(impl), (plugin.rank, index)
                     arriving.setdefault(hook_name, {})[impl] = place
                     due += _due(self, plugin.plugin, hook_name, impl)
-            lists = []
-            for hook_name, places in arriving.items():
-                hook = caller_of(self, hook_name)
-                impls = base_of(self, hook)
-                if removed:
-                    impls = [impl for impl in impls if impl.plugin_name not in removed]
-                else:
-                    impls = impls.copy()
-                state.insert(impls, places, before)
-                lists.append((hook, impls, state.arrange(hook_name, impls, places)))
+            lists = [
+                _new_list(self, hook_name, removed, places, before)
+                for hook_name, places in arriving.items()
+            ]
 
             def carry_out() -> None:
                 state.before = before
@@ -319,6 +314,21 @@ def _named(
         coming[name] = plugin if name == plugin.name else plugin.renamed(name)
         slugs.add(plugin.slug)
     return coming
+
+
+def _new_list(
+    manager: ExchangingManager,
+    hook_name: str,
+    removed: Collection[str],
+    arriving: Mapping[HookImpl, Place],
+    before: Container[str],
+) -> tuple[HookCaller, list[HookImpl], Arranged | None]:
+    """Return a hook with its list after an exchange, and with that list's order, if it has any."""
+    hook = caller_of(manager, hook_name)
+    base = base_of(manager, hook)
+    impls = [impl for impl in base if impl.plugin_name not in removed] if removed else base.copy()
+    manager._plugreg.insert(impls, arriving, before)
+    return hook, impls, manager._plugreg.arrange(hook_name, impls, arriving)
 
 
 def _names_for(plugin: Implementations) -> Iterator[str]:

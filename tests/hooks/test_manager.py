@@ -182,6 +182,27 @@ class TestExchange:
 
         assert manager.hook.price(item="tea") == ["a", "early"]
 
+    def test_names_that_are_blocked_meanwhile(self, manager):
+        """A host may block names at any moment of the first exchange."""
+        numbers = iter(range(100))
+        add = [manager.implementations(Priced("a"), "a")]
+        for number in range(3):
+            manager.register(Priced("host"), f"host{number}")
+
+        def block(*_):
+            number = next(numbers, None)
+            if number is not None:
+                manager.set_blocked(f"blocked{number}")
+
+        sys.setprofile(block)
+        try:
+            manager.exchange([], add)
+        finally:
+            sys.setprofile(None)
+
+        assert manager.hook.price(item="tea") == ["a", "host", "host", "host"]
+        assert manager.is_blocked("blocked0")
+
     @pytest.mark.parametrize("kind", ["host", "exchanged", "blocked", "twice"])
     def test_a_taken_name_changes_nothing(self, manager, kind):
         """ValueError comes before anything is changed, plugins that were to leave included."""
