@@ -78,9 +78,11 @@ class ManagerState:
         return ManagerState, (None, self.own)
 
     def drop(self, slug: str) -> Implementations:
-        """Remove a plugin, and return its implementations."""
+        """Remove a plugin with its due calls, and return its implementations."""
         left = self.taken.pop(slug)
         del self.slugs[left.name]
+        due = self.due.copy()
+        self.due = deque(call for call in due if call.impl.plugin_name != left.name)
         for _, impl in left.pairs:
             self.places.pop(impl, None)
         return left

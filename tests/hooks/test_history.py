@@ -98,6 +98,18 @@ def test_taken_out_by_the_host_counts_too(manager):
     assert plugin.calls == [1]
 
 
+def test_taken_out_by_the_host_before_the_replay(manager):
+    """A plugin that is not registered any more receives no replay; the others do."""
+    manager.hook.opened.call_historic(kwargs={"shop": 1})
+    gone, stays = Opened(), Opened()
+    added = [manager.implementations(gone, "gone"), manager.implementations(stays, "stays")]
+    manager.exchange((), added)
+    manager.unregister(gone)
+
+    assert list(manager.replay()) == []
+    assert (gone.calls, stays.calls) == ([], [1])
+
+
 def test_a_call_made_by_a_replay_comes_once(manager):
     """Plugins that one plugin calls while it catches up are reached directly, once."""
     calls = manager.hook.opened.call_historic
