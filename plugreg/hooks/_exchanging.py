@@ -47,10 +47,10 @@ class Offer:
 class ManagerState:
     """All state in one attribute, so that a host's subclass is free in its own names.
 
-    A copied or unpickled manager begins with a state of its own: plugins exchanged into the
-    original count as registered by the host there. ``exchange`` carries out a decided exchange;
-    calling it twice does no harm. ``due`` are the historic calls that exchanged plugins have not
-    received.
+    A deep copy of a manager, or an unpickled manager, begins with a state of its own: plugins
+    exchanged into the original count as registered by the host there. ``exchange`` carries out a
+    decided exchange; calling it twice does no harm. ``due`` are the historic calls that exchanged
+    plugins have not received.
     """
 
     def __init__(
@@ -189,7 +189,8 @@ class ExchangingManager(pluggy.PluginManager):
 
         Each hook concerned gets its new list with one assignment, so that a call sees the whole
         change to that hook or none of it. No plugin code runs, and the host's own registrations
-        are not touched. Exchanged plugins are ordered by ``rank``, whenever they came.
+        are not touched. Exchanged plugins are ordered by ``rank``, whenever they came. A name that
+        leaves and comes back is registered throughout.
 
         Ctrl-C leaves the exchange undone or done. A second Ctrl-C, while the first is handled,
         leaves it decided, and :meth:`settle` carries it out.
@@ -236,7 +237,6 @@ class ExchangingManager(pluggy.PluginManager):
             def carry_out() -> None:
                 state.before = before
                 # No name is on the manager while its slug is not known, as if it were the host's.
-                # A name that comes back is never missing.
                 for name in removed - coming.keys():
                     names.pop(name, None)
                     state.slugs.pop(name, None)
