@@ -278,7 +278,8 @@ class ExchangingManager(pluggy.PluginManager):
         """Make the historic calls that exchanged plugins have not received.
 
         Each plugin object receives each call once, however often it leaves and comes back. Calls
-        after its exchange reach it directly.
+        after its exchange reach it directly. An exchange in another thread meanwhile may repeat
+        calls, so the owner of the manager makes exchanges and replays in turn, as a registry does.
 
         Args:
             watch: Called with the slug before each call.
