@@ -280,8 +280,8 @@ class ChildProcess:
 
     def _parse(self, frame: bytes, number: int) -> bytes | Exception:
         """Return the value of an answer, or the plugin's exception."""
-        head, _, value = frame.partition(b"\n")
-        if head == b"%d %b" % (number, VALUE):
+        head, line_break, value = frame.partition(b"\n")
+        if line_break and head == b"%d %b" % (number, VALUE):
             return value
         if head == b"%d %b" % (number, ERROR):
             with Guard():

@@ -64,6 +64,9 @@ class Victim(Plugin):
             for data in (b"[" * 100_000, b"\\xff\\x00", b'{"ask": {}}', b"[1]", b'{"log": 1}'):
                 control().sendall(len(data).to_bytes(4, "big") + data)
             return "sent"
+        if what == "cut":
+            from plugreg.isolation import child
+            child.answer = lambda number, kind, value: b"%b %b" % (number, kind)
         if what == "log":
             self.logger.warning("y" * 2_000_000)
             return "logged"
@@ -144,6 +147,15 @@ def test_a_length_beyond_the_limit(host: Any, what: str) -> None:
     """A frame that is announced with more bytes than may be sent ends the process."""
     registry = victim(host)
     [outcome] = registry.outcomes(host.hooks.act, what=what)
+
+    assert type(outcome.error) is PluginDiedError
+    assert host.eventually(lambda: registry.call(host.hooks.act, what="x") == ["x"])
+
+
+def test_an_answer_without_its_value(host: Any) -> None:
+    """An answer that ends before its value is no answer, and ends the process."""
+    registry = victim(host)
+    [outcome] = registry.outcomes(host.hooks.act, what="cut")
 
     assert type(outcome.error) is PluginDiedError
     assert host.eventually(lambda: registry.call(host.hooks.act, what="x") == ["x"])
