@@ -4,7 +4,6 @@ They are read only for plugins that are wanted and for records that are looked a
 specification "Core metadata".
 """
 
-# ruff: noqa: PTH113
 from __future__ import annotations
 
 import os
@@ -106,7 +105,8 @@ def _read(spec: PluginSpec, distribution: str) -> PluginFacts:
             if head is None:
                 continue
             facts = _facts(headers(head))
-            if facts.requires or not os.path.isfile(f"{path}/requires.txt"):
+            # importlib-metadata reads both files, and would wait for a pipe.
+            if facts.requires or not all(map(os.path.isfile, (f"{path}/requires.txt", file))):
                 return facts
             import importlib_metadata
 

@@ -122,15 +122,20 @@ def test_a_distribution_that_is_gone(site):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_what_is_no_file_is_not_waited_for(site):
-    """A pipe and a folder in place of METADATA give no facts."""
+    """A pipe and a folder in place of METADATA or PKG-INFO give no facts."""
     for place, make in (("pipe", os.mkfifo), ("folder", os.mkdir)):
         path = site.dist(f"shop-{place}", "1.0", {GROUP: {place: "m:A"}})
         (path / "METADATA").unlink()
         make(path / "METADATA")
 
+    path = site.dist("shop-egg", "1.0", {GROUP: {"egg": "m:A"}}, info="shop_egg.egg-info")
+    (path / "METADATA").unlink()
+    os.mkfifo(path / "PKG-INFO")
+    (path / "requires.txt").touch()
+
     specs = discover(GROUP, [str(site.folder)])
 
-    assert [facts.describe(spec) for spec in specs] == [PluginFacts()] * 2
+    assert [facts.describe(spec) for spec in specs] == [PluginFacts()] * 3
 
 
 def test_a_large_description_is_not_read(site):
