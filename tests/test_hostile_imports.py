@@ -227,6 +227,24 @@ class TestTheImportSystem:
         reload_in_each_way(registry)
         check(registry, "good", "tea")
 
+    def test_a_plugin_that_removes_all_finders(self):
+        """It may serve, and stops neither the load nor the look-ups that follow it."""
+        script = (
+            "import sys\n"
+            "from plugreg import Plugin, PluginRegistry\n"
+            "class Good(Plugin): NAME = 'good'\n"
+            "class Removes(Plugin):\n"
+            "    NAME = 'removes'\n"
+            "    def __init__(self): sys.meta_path.clear()\n"
+            "registry = PluginRegistry('hostile', builtin=[Good, Removes], new_plugins='active')\n"
+            "registry.load()\n"
+            "print(*registry.catalogue.active())\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+        )
+        assert done.stdout.split() == ["good", "removes"]
+
     @pytest.mark.parametrize("entry", ["Text('/nowhere')", "object()", "None", "5", "b'/x'"])
     def test_path_entries_that_are_odd(self, site, folder, entry):
         """An entry of sys.path that is no path costs the distributions below it.

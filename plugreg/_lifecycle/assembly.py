@@ -431,6 +431,8 @@ class Assembly:
                 return isolated
         from plugreg._lifecycle.load import load
 
+        # Records are read whatever the plugin's code does to later imports.
+        _ = self.catalogue
         return load(spec, self.rules, self._acceptance)
 
     def _activate(self, loaded: LoadedPlugin, rank: tuple[Any, ...], *, full: bool) -> Activation:
