@@ -227,7 +227,7 @@ class _Scan:
         return zip(canonical("/".join(names)).split("/"), paths, strict=False)
 
     def _check_name(self, path: str) -> _Info | None:
-        """Return a metadata folder if its name has a distribution's, and record faults of it."""
+        """Parse the name of a metadata folder and record its faults; None if it names nothing."""
         info = _info(path)
         if info is None:
             return None
@@ -398,7 +398,7 @@ def contents(file: str) -> tuple[int, str]:
 
 
 def _info(path: str) -> _Info | None:
-    """Return a metadata folder or file with what its name says; None if it is something else."""
+    """Return a metadata folder or file, with its name and version; None if it is no such."""
     folder, _, child = path.rpartition(os.sep)
     if child.lower() == "egg-info" and folder.lower().endswith(".egg"):
         # In an egg, the folder around it has the name.
